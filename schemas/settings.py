@@ -1,0 +1,293 @@
+"""The configuration tree of all stages. In: a merged dictionary. Out: frozen settings, or every
+problem at once.
+
+The rule this file owns: each setting has one name, a default that works, a unit in its name and a
+maximum that is documented by what happens when it is hit. Secrets appear only as `*_file` paths.
+Unknown keys are errors.
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from schemas.identity import CLUSTER_PATTERN, JOB_ALIASES, METRICS_PATH, Target
+
+
+def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
+    """A relative path is relative to the configuration file; `~` is the home directory."""
+    base = (info.context or {}).get("base")
+    path = path.expanduser()
+    return base / path if base is not None and not path.is_absolute() else path
+
+
+FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Port = Annotated[int, Field(ge=0, le=65_535)]  # 0: any free one
+
+
+class Node(BaseModel):
+    """Base of all settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tls(Node):
+    """TLS of a client; without files the system's authorities are trusted."""
+
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+    server_name: str | None = None
+    insecure_skip_verify: bool = False
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        return self
+
+
+class TargetSettings(Node):
+    """One endpoint to scrape."""
+
+    job: str = Field(min_length=1, max_length=120)
+    instance: str = Field(min_length=1, max_length=250, pattern=r"^[^/\s]+$")
+    url: str
+    labels: dict[str, str] = {}
+    tls: Tls | None = None
+    bearer_token_file: FilePath | None = None
+    interval_s: Seconds = 15.0
+    timeout_s: Seconds = 25.0  # with an etcd member gone, the API server's /metrics hangs for 20 s
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("expected http://host:port/path or https://host:port/path")
+        if parts.username or parts.password:
+            raise ValueError("credentials belong into bearer_token_file or tls, not into the URL")
+        return url
+
+    @property
+    def path(self) -> str:
+        """The path of the URL; /metrics where it has none."""
+        return urlsplit(self.url).path or METRICS_PATH
+
+
+class LogSettings(Node):
+    """Log files of one instance, tailed."""
+
+    job: str
+    instance: str = Field(min_length=1, pattern=r"^[^/\s]+$")
+    path: FilePath  # may hold * and ?
+
+
+class ClusterSettings(Node):
+    """One watched cluster. `id` is its only identity; all else are attributes."""
+
+    id: str = Field(pattern=f"^{CLUSTER_PATTERN}$")
+    name: str = ""
+    labels: dict[str, str] = {}
+    targets: list[TargetSettings] = []
+    logs: list[LogSettings] = []
+    kubeconfig: FilePath | None = None  # watch and discovery
+    context: str | None = None
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        seen = Counter((t.job, t.instance, t.path) for t in self.targets)
+        if doubled := [
+            f"{job}/{instance}{path}" for (job, instance, path), n in seen.items() if n > 1
+        ]:
+            raise ValueError(f"targets given twice: {', '.join(doubled)}")
+        return self
+
+    def target(self, settings: TargetSettings) -> Target:
+        """Return the identity of one of its targets."""
+        return Target(self.id, settings.job, settings.instance, settings.path)
+
+
+class Sasl(Node):
+    """SASL of the Kafka clients."""
+
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    username: str
+    password_file: FilePath
+
+
+class KafkaSettings(Node):
+    """The Kafka cluster. Without `bootstrap` the embedded broker of `planewatch up` is used."""
+
+    bootstrap: str | None = None
+    prefix: str = Field("planewatch", pattern=r"^[a-zA-Z0-9._-]{1,100}$")
+    partitions: int = Field(24, ge=1, le=10_000)  # fixed for the life of a prefix
+    replication: int = Field(3, ge=1, le=9)
+    tls: Tls | None = None
+    sasl: Sasl | None = None
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _hosts(cls, bootstrap: str | None) -> str | None:
+        pattern = r"[^\s:,/]+:\d+|\[[0-9a-fA-F:]+\]:\d+"
+        wrong = [
+            one for one in (bootstrap or "").split(",") if one and not re.fullmatch(pattern, one)
+        ]
+        if wrong or bootstrap == "":
+            raise ValueError("expected host:port[,host:port...]")
+        return bootstrap
+
+
+class ClickHouseSettings(Node):
+    """Where rows go. Without `dsn` the embedded engine keeps them in the data folder."""
+
+    dsn: str | None = None
+    username: str = "default"
+    password_file: FilePath | None = None
+    ca_file: FilePath | None = None
+
+    @field_validator("dsn")
+    @classmethod
+    def _scheme(cls, dsn: str | None) -> str | None:
+        if dsn is not None and urlsplit(dsn).scheme not in {"chdb", "http", "https"}:
+            raise ValueError(
+                "expected chdb:///folder/database, http://host:port/database or https://"
+            )
+        if dsn is not None and urlsplit(dsn).password:
+            raise ValueError("the password belongs into password_file, not into the dsn")
+        return dsn
+
+
+class ConsoleSettings(Node):
+    """The web console. Anything but loopback needs a token."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8700
+    token_file: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.host not in {"127.0.0.1", "::1", "localhost"} and self.token_file is None:
+            raise ValueError("a console that listens beyond loopback needs token_file")
+        return self
+
+
+class FrontSettings(Node):
+    """The read-only ClickHouse-compatible port in front of the embedded engine."""
+
+    port: Port = 0
+
+
+class RulesSettings(Node):
+    """Rule files beside ours."""
+
+    paths: list[FilePath] = []
+    shipped: bool = True
+
+
+class ProducersSettings(Node):
+    """Limits of the producers, and what happens when one is hit."""
+
+    body_bytes_max: int = Field(512_000_000, ge=1_000)  # inflated; the scrape becomes too_big
+    series_max: int = Field(2_000_000, ge=1)  # per scrape; the scrape becomes too_big
+    queue_bytes_max: int = Field(256_000_000, ge=1_000_000)  # unsent records; scraping waits
+    line_bytes_max: int = Field(1_000_000, ge=1_000)  # a longer log line is cut
+    scrape_threads: int = Field(8, ge=1, le=256)
+    unplanned_per_s: float = Field(1.0, gt=0)  # requests to one cluster beyond planned ticks
+    unplanned_burst: int = Field(10, ge=1)
+
+
+class StreamsSettings(Node):
+    """Limits of the stream processors, and what happens when one is hit."""
+
+    instance_id: str | None = None  # stable consumer_group_instance_id; host name by default
+    rewind_s: Seconds = 660.0
+    results_max: int = Field(20_000, ge=1)  # per rule; the rule fails visibly, alone
+    clusters_max: int = Field(1_000, ge=1)  # per worker; further ones are counted and left out
+    undecodable_share_max: float = Field(
+        0.5, gt=0, le=1
+    )  # of the last 100 records; the stage stops
+
+
+class SinksSettings(Node):
+    """Batches and limits of the sinks, and what happens when one is hit."""
+
+    flush_rows_max: int = Field(200_000, ge=1)
+    flush_bytes_max: int = Field(64_000_000, ge=1_000)
+    flush_age_s: Seconds = 2.0
+    queue_bytes_max: int = Field(
+        64_000_000, ge=1_000_000
+    )  # fetched and not decoded; fetching pauses
+    undecodable_share_max: float = Field(
+        0.5, gt=0, le=1
+    )  # of the last 100 records; the stage stops
+
+
+class RetentionSettings(Node):
+    """Days that tables keep rows."""
+
+    samples_days: int = Field(14, ge=1)
+    scrapes_days: int = Field(30, ge=1)
+    changes_days: int = Field(30, ge=1)
+    logs_days: int = Field(30, ge=1)
+    indicators_days: int = Field(90, ge=1)
+    alerts_days: int = Field(400, ge=1)
+
+
+class TelemetrySettings(Node):
+    """Our own /metrics, one port a stage."""
+
+    host: str = "127.0.0.1"
+    producers_port: Port = 8701
+    streams_port: Port = 8702
+    sinks_port: Port = 8703
+
+
+class ClockSettings(Node):
+    """The mapped file of a rehearsal's clock; the wall clock without."""
+
+    file: FilePath | None = None
+
+
+class Settings(Node):
+    """The whole tree."""
+
+    data: Path = Path("planewatch-data")
+    clusters: list[ClusterSettings] = []
+    kafka: KafkaSettings = KafkaSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    front: FrontSettings = FrontSettings()
+    rules: RulesSettings = RulesSettings()
+    producers: ProducersSettings = ProducersSettings()
+    streams: StreamsSettings = StreamsSettings()
+    sinks: SinksSettings = SinksSettings()
+    retention: RetentionSettings = RetentionSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    clock: ClockSettings = ClockSettings()
+    job_aliases: dict[str, str] = dict(JOB_ALIASES)
+
+    @field_validator("clusters")
+    @classmethod
+    def _unique(cls, clusters: list[ClusterSettings]) -> list[ClusterSettings]:
+        seen = Counter(cluster.id for cluster in clusters)
+        if doubled := [one for one, n in seen.items() if n > 1]:
+            raise ValueError(f"cluster ids given twice: {', '.join(doubled)}")
+        return clusters
+
+    @property
+    def run(self) -> Path:
+        """Where running processes leave their addresses."""
+        return self.data / "run"
