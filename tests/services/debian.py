@@ -1,0 +1,82 @@
+"""Fetch programs from Debian's unstable suite without installing them.
+
+In: the name of a package whose programs need nothing but the C library (those written in Go).
+Out: the folder it was unpacked into. Rule: the machine's own package lists and sources stay
+untouched: apt works with a private source, private lists and a private cache, and asks the mirror
+that this machine is already configured for.
+"""
+
+import shutil
+import subprocess
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.services.cache import built
+from tests.services.needs import need, skip_without
+
+SUITE = "sid"
+FETCH_TIMEOUT_S = 300
+
+# Sandbox::User: the fetching user of apt cannot read a folder below root's home. The hook and the
+# desktop metadata would cost more than the download.
+APT_CONF = """\
+Dir::Etc::sourcelist "{folder}/private.sources";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State::lists "{folder}/lists";
+Dir::Cache "{folder}/cache";
+APT::Sandbox::User "root";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+"""
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+def program(package: str, path: str, *, why: str) -> Path:
+    """Return a program of a package, for example `program("promtool", "usr/bin/promtool")`."""
+    for command in ("apt-get", "dpkg"):
+        need(command, why)
+    return built(f"debian-{SUITE}-{package}", partial(_unpack, package, why)) / path
+
+
+def _unpack(package: str, why: str, folder: Path) -> None:
+    apt = folder / "apt"  # gone at the end
+    for name in ("lists/partial", "cache/archives/partial"):
+        (apt / name).mkdir(parents=True)
+    (apt / "private.sources").write_text(_source(_mirror(why)))
+    conf = apt / "apt.conf"
+    conf.write_text(APT_CONF.format(folder=apt))
+    _run("apt-get", "-q", "-c", str(conf), "update", cwd=apt)
+    _run("apt-get", "-q", "-c", str(conf), "download", package, cwd=apt)
+    (archive,) = apt.glob("*.deb")
+    _run("dpkg", "-x", str(archive), str(folder), cwd=apt)
+    shutil.rmtree(apt)
+
+
+def _source(mirror: str) -> str:
+    lines = ["Types: deb", f"URIs: {mirror}", f"Suites: {SUITE}", "Components: main"]
+    if KEYRING.exists():
+        lines.append(f"Signed-By: {KEYRING}")
+    return "\n".join(lines) + "\n"
+
+
+def _mirror(why: str) -> str:
+    """Return the address of the Debian archive among the machine's own package sources."""
+    fields = "$(REPO_URI) $(RELEASE) $(ORIGIN)"
+    known = _run("apt-get", "indextargets", "--format", fields, "Created-By: Packages")
+    for line in known.splitlines():
+        uri, release, *origin = line.split(maxsplit=2)
+        is_archive = origin == ["Debian"] or urlsplit(uri).path.rstrip("/").endswith("/debian")
+        if is_archive and not release.endswith("-security"):
+            return uri
+    return skip_without("a Debian archive among apt's sources (after `apt-get update`)", why)
+
+
+def _run(*command: str, cwd: Path | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed ({done.returncode}): {done.stderr[-2000:]}")
+    return done.stdout
