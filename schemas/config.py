@@ -71,7 +71,7 @@ def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
     """Return (path, value, origin) of every setting, in the order of the tree."""
     tree = loaded.settings.model_dump(mode="json")
     return [
-        (path, "" if value is None else str(value), _origin(path, loaded.origins) or "default")
+        (path, "" if value is None else str(value), _given(path, loaded.origins) or "default")
         for path, value in _leaves(tree)
     ]
 
@@ -188,6 +188,14 @@ def _hint(loc: tuple[int | str, ...]) -> str:
     model = _model_at(Settings, [str(part) for part in loc[:-1]])
     near = difflib.get_close_matches(str(loc[-1]), list(model.model_fields), 1) if model else []
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _given(path: str, origins: Mapping[str, str]) -> str | None:
+    """The origin of the value at the path; a file gives leaves, a variable whole lists too."""
+    if path in origins:
+        return origins[path]
+    around = _origin(path, origins)
+    return around if around and ":" not in around else None
 
 
 def _origin(path: str, origins: Mapping[str, str]) -> str | None:

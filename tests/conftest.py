@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from hypothesis import settings
 
 from tests import fixtures
 from tests.services import debian, kafka
@@ -23,6 +24,10 @@ from tests.services.kafka import KafkaBroker
 PACKAGES = ("confluent-kafka", "faust-streaming", "chdb", "clickhouse-connect", "pyarrow")
 IN_CI = os.environ.get("CI") == "true"
 USERS_BROKER = "PLANEWATCH_TEST_KAFKA"
+
+# The machines of CI are slow and shared: an example may take long without being wrong.
+settings.register_profile("planewatch", deadline=None)
+settings.load_profile("planewatch")
 
 services_used = pytest.StashKey[list[str]]()
 

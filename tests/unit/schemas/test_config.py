@@ -1,0 +1,101 @@
+"""Configuration: where values come from, and every problem at once."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.config import effective, load
+from schemas.errors import ConfigError, Problem
+
+SMALLEST = """\
+clusters:
+  - id: prod-eu-1
+    labels: {environment: prod, region: eu}
+    targets:
+      - {job: apiserver, instance: cp-1, url: "https://10.0.0.11/metrics", tls: {ca_file: ca.crt}}
+    logs: [{job: etcd, instance: cp-1, path: /var/log/etcd/*.log}]
+kafka: {bootstrap: "kafka-1:9093,kafka-2:9093", tls: {ca_file: kafka-ca.crt}}
+"""
+
+
+def problems(tmp_path: Path, text: str, **environ: str) -> dict[str, Problem]:
+    """Load a file that is wrong and return what is wrong by path."""
+    file = tmp_path / "planewatch.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file, environ=environ)
+    return {problem.path: problem for problem in caught.value.problems}
+
+
+def test_files_are_relative_to_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "planewatch.yaml"
+    file.write_text(SMALLEST)
+    settings = load(file, environ={}).settings
+    tls = settings.clusters[0].targets[0].tls
+    assert tls is not None
+    assert tmp_path / "ca.crt" == tls.ca_file
+    assert "/metrics" == settings.clusters[0].targets[0].path
+
+
+def test_environment_wins_over_the_file_and_flags_over_both(tmp_path: Path) -> None:
+    file = tmp_path / "planewatch.yaml"
+    file.write_text("kafka: {prefix: file}\nconsole: {port: 1}\n")
+    environ = {"PLANEWATCH_KAFKA__PREFIX": "environment", "PLANEWATCH_CONSOLE__PORT": "2"}
+    loaded = load(file, flags={"console": {"port": 3}}, environ=environ)
+    assert "environment" == loaded.settings.kafka.prefix
+    assert 3 == loaded.settings.console.port
+    origins = {path: origin for path, _, origin in effective(loaded)}
+    assert "PLANEWATCH_KAFKA__PREFIX" == origins["kafka.prefix"]
+    assert "command line" == origins["console.port"]
+    assert "default" == origins["kafka.partitions"]
+
+
+def test_every_problem_is_reported_with_path_and_line(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        "clusters:\n  - id: Prod\n    lables: {}\nkafka: {partitions: 0}\nkafka: {prefix: a}\n",
+        PLANEWATCH_KAFKA__BOOTSTRP="x",
+        PLANEWATCH_CLICKHOUSE__DSN="mysql://x",
+    )
+    file = tmp_path / "planewatch.yaml"
+    assert f"{file}:2" == found["clusters.0.id"].origin
+    assert ("unknown key; did you mean labels?", f"{file}:3") == (
+        found["clusters.0.lables"].message,
+        found["clusters.0.lables"].origin,
+    )
+    assert ("given twice", f"{file}:5") == (found["kafka"].message, found["kafka"].origin)
+    assert "did you mean PLANEWATCH_KAFKA__BOOTSTRAP?" in found["kafka.bootstrp"].message
+    assert "PLANEWATCH_CLICKHOUSE__DSN" == found["clickhouse.dsn"].origin
+
+
+def test_names_for_tests_are_no_settings(tmp_path: Path) -> None:
+    load(None, flags={"data": str(tmp_path)}, environ={"PLANEWATCH_TEST_KAFKA": "x"})
+
+
+def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
+    assert ":2" in problems(tmp_path, "kafka: {\n  prefix: ]\n")[""].origin
+
+
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        load(tmp_path / "none.yaml", environ={})
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "message"),
+    [
+        ("clusters: [{id: a}, {id: a}]", "clusters", "given twice: a"),
+        ("console: {host: 0.0.0.0}", "console", "needs token_file"),
+        ("clickhouse: {dsn: 'http://u:p@h:1/db'}", "clickhouse.dsn", "password_file"),
+        ("kafka: {bootstrap: localhost}", "kafka.bootstrap", "host:port"),
+        (
+            "clusters: [{id: a, targets: [{job: etcd, instance: a, url: 'http://u:p@h/'}]}]",
+            "clusters.0.targets.0.url",
+            "not into the URL",
+        ),
+    ],
+)
+def test_values_that_cannot_work_say_why(
+    tmp_path: Path, text: str, path: str, message: str
+) -> None:
+    assert message in problems(tmp_path, text)[path].message
