@@ -1,0 +1,1 @@
+"""Rules: files, templates and the states of alerts. Pure: texts and results in, values out."""

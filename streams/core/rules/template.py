@@ -1,0 +1,5 @@
+"""Templates."""
+
+
+class Template:
+    """A compiled template."""
