@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -73,18 +74,24 @@ class _Guard:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
 
     def tell(self, line: str) -> None:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", __file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                text=True,
-                start_new_session=True,
-            )
-        assert self._process.stdin is not None
-        print(line, file=self._process.stdin, flush=True)
+        with self._lock:
+            if self._process is None:
+                self._process = self._begin()
+            assert self._process.stdin is not None
+            print(line, file=self._process.stdin, flush=True)
+
+    @staticmethod
+    def _begin() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-I", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
 
 
 _guard = _Guard()
