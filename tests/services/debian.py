@@ -19,13 +19,15 @@ SUITE = "sid"
 FETCH_TIMEOUT_S = 300
 
 # Sandbox::User: the fetching user of apt cannot read a folder below root's home. The hook and the
-# desktop metadata would cost more than the download.
+# desktop metadata would cost more than the download. Check-Valid-Until: a mirror that is a snapshot
+# serves a signed list whose validity has run out; it is for test tools only.
 APT_CONF = """\
 Dir::Etc::sourcelist "{folder}/private.sources";
 Dir::Etc::sourceparts "/dev/null";
 Dir::State::lists "{folder}/lists";
 Dir::Cache "{folder}/cache";
 APT::Sandbox::User "root";
+Acquire::Check-Valid-Until "false";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
