@@ -6,7 +6,8 @@ same token again) or SinkRefused (the operator must act). A Store belongs to one
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, Self
 
 import clickhouse_connect
@@ -78,8 +79,9 @@ _TOO_MANY_PARTS: Final = 252
 class Store:
     """A connection to ClickHouse for one thread."""
 
-    def __init__(self, client: Client, database: str) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], Client], database: str, *, embedded: bool) -> None:
+        self._connect, self._embedded = connect, embedded
+        self._client = connect()
         self.database = database
 
     @classmethod
@@ -98,11 +100,11 @@ class Store:
         chosen = database or where.database
         limits = {**READ_LIMITS, "readonly": 1} if readonly else {}  # readonly last: it seals
         session = {**ARROW_OUT, **limits}
+        connect = partial(_client, settings, where, chosen, session)
         try:
-            client = _client(settings, where, chosen, session)
+            return cls(connect, chosen, embedded=where.folder is not None)
         except (ClickHouseError, ImportError) as error:
             raise _opening_error(error, where) from error
-        return cls(client, chosen)
 
     def insert(self, table: str, rows: pa.Table, *, token: str) -> None:
         """Store all rows or none, as one part. The same token twice stores them once."""
@@ -119,21 +121,21 @@ class Store:
                 fmt="ArrowStream",
             )
         except ClickHouseError as error:
-            raise _typed(error, f"insert into {table}") from error
+            raise self._failed(error, f"insert into {table}") from error
 
     def command(self, sql: str) -> None:
         """Run one statement that answers nothing."""
         try:
             self._client.command(sql)
         except ClickHouseError as error:
-            raise _typed(error, _first_line(sql)) from error
+            raise self._failed(error, _first_line(sql)) from error
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """Return the answer of one statement; `{name:Type}` in it is bound to `parameters`."""
         try:
             answer = self._client.raw_query(sql, dict(parameters or {}), fmt="ArrowStream")
         except ClickHouseError as error:
-            raise _typed(error, _first_line(sql)) from error
+            raise self._failed(error, _first_line(sql)) from error
         if not answer:  # chDB sends no header when a statement has no rows
             return pa.table({})
         with pa.ipc.open_stream(answer) as stream:
@@ -142,6 +144,13 @@ class Store:
     def close(self) -> None:
         """Give the connection back; the embedded engine stops with its last store."""
         self._client.close()
+
+    def _failed(self, error: ClickHouseError, doing: str) -> SinkRetry | SinkRefused:
+        if self._embedded:
+            # chDB 4.4 begins the next answer of a handle with what a failed query had written.
+            old, self._client = self._client, self._connect()  # the engine needs one open handle
+            old.close()
+        return _typed(error, doing)
 
 
 def _client(settings: Settings, where: Address, database: str, session: dict[str, Any]) -> Client:
