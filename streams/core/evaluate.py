@@ -1,14 +1,46 @@
-"""Evaluate all rules of one cluster."""
+"""Evaluate the rules of one cluster. In: its scrapes and facts in order, and times. Out: the
+results of recording rules, and the alerts whose condition is true.
+
+The rules this file owns:
+- The evaluator is a function of the calls it got: no clock, no chance. Targets are looked at in the
+  order of their names, so results do not depend on who was scraped first.
+- `cluster` is on every result, also on that of `absent` and `vector`.
+- A rule that fails, or gives more results than its limit, fails alone and visibly. A failed
+  alerting rule says again what it said before: a failure ends no alert.
+- An alert that saw less than half of its window stays inactive.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
-from schemas.arrow import INDICATOR_SCHEMA, empty_rows
-from streams.core.rules.files import AlertingRule, Group, RuleSet
-from streams.core.samples import FactSample, Scrape
+from schemas.arrow import INDICATOR_SCHEMA
+from schemas.identity import JOB_ALIASES, METRICS_PATH
+from schemas.records import ScrapeEnvelope
+from schemas.series import CORE_LABELS, other_labels
+from streams.core.promql.labels import NAME, Labels, Strings
+from streams.core.promql.nodes import Context, Node
+from streams.core.promql.target import LOOKBACK_MS, Target
+from streams.core.promql.vector import EvaluationError, Vector, refuse_duplicates, union, vector
+from streams.core.rules.files import AlertingRule, Group, RecordingRule, RuleSet
+from streams.core.rules.program import AlertPlan
+from streams.core.samples import FactSample, Scrape, facts_scrape
+
+RESULTS_MAX: Final = 10_000
+"""Results of one recording rule whose group states no limit."""
+ALERTS_MAX: Final = 1_000
+"""Active alerts of one alerting rule whose group states no limit."""
+TARGETS_MAX: Final = 1_000
+COVERAGE_MIN: Final = 0.5
+
+Failures = tuple[tuple[str, str], ...]
+"""(rule, why)."""
+TargetKey = tuple[str, str, str]
+"""Job, instance, path."""
 
 
 class Inputs(Enum):
@@ -27,7 +59,7 @@ class GroupResult:
     """What the recording rules of one group gave at one time."""
 
     rows: pa.RecordBatch  # INDICATOR_SCHEMA
-    failures: tuple[tuple[str, str], ...]  # (rule, why)
+    failures: Failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +78,175 @@ class Evaluator:
 
     def __init__(self, rules: RuleSet, cluster: str) -> None:
         self.rules, self.cluster = rules, cluster
-        self.alert_failures: tuple[tuple[str, str], ...] = ()  # of the last evaluate_alerts
+        self.alert_failures: Failures = ()  # of the last evaluate_alerts
+        self._program = rules.program
+        self._plans = {plan.rule.id: plan for plan in self._program.alerts}
+        self._strings = Strings()
+        self._targets: dict[TargetKey, Target] = {}
+        self._recorded: dict[str, tuple[int, Vector]] = {}  # name: (time, results)
+        self._active: dict[str, tuple[ActiveAlert, ...]] = {}  # by rule id, as last evaluated
 
     def accept(self, scrape: Scrape) -> None:
         """Take one scrape; they come in tick order per target, failed ones too."""
+        envelope = scrape.envelope
+        job = JOB_ALIASES.get(envelope.job, envelope.job)
+        key = (job, envelope.instance, envelope.path)
+        labels = self._labels(envelope, job)
+        target = self._targets.get(key)
+        if target is None or target.labels != labels:
+            if target is None and len(self._targets) >= TARGETS_MAX:
+                raise EvaluationError(f"more than {TARGETS_MAX} targets in {self.cluster}")
+            main = envelope.path == METRICS_PATH
+            target = Target(labels, self._program.wanted, self._strings, main=main)
+            self._targets[key] = target
+            self._targets = dict(sorted(self._targets.items()))
+        target.accept(scrape)
+        self._forget(target.newest_ms)
+
+    def _labels(self, envelope: ScrapeEnvelope, job: str) -> dict[str, str]:
+        own = {"job": job, "instance": envelope.instance, "cluster": self.cluster}
+        every = {**envelope.target_labels, **own}
+        return {name: text for name, text in every.items() if text}
+
+    def _forget(self, now_ms: int) -> None:
+        """Drop removed targets that no window reaches any more."""
+        before_ms = now_ms - self._program.wanted.retention_ms
+        for key, target in list(self._targets.items()):
+            if target.removed and target.newest_ms < before_ms:
+                del self._targets[key]
 
     def accept_facts(self, t_ms: int, step_ms: int, samples: Sequence[FactSample]) -> None:
         """Take all facts of one closed step, as a scrape of a target of job planewatch."""
+        self.accept(facts_scrape(self.cluster, t_ms, step_ms, samples))
 
     def evaluate_records(self, group: Group, t_ms: int) -> GroupResult:
-        """Evaluate the recording rules of a group as of `t_ms`."""
-        return GroupResult(empty_rows(INDICATOR_SCHEMA), ())
+        """Evaluate the recording rules of a group as of `t_ms`, in file order.
+
+        Rows without a number (an idle quantile) are visible to later rules but not published.
+        """
+        context = self._context(t_ms, live=False)
+        fresh: dict[str, list[Vector]] = {}
+        failures: list[tuple[str, str]] = []
+        for rule, node in self._program.records.get(group.name, ()):
+            try:
+                result = self._record(context, rule, node, group.limit or RESULTS_MAX)
+            except EvaluationError as error:
+                failures.append((rule.name, str(error)))
+                continue
+            fresh.setdefault(rule.record, []).append(result)
+            together = union(fresh[rule.record])
+            self._recorded[rule.record] = (t_ms, together)
+            context.recorded[rule.record] = together
+        rows = self._rows([one for results in fresh.values() for one in results])
+        return GroupResult(rows, tuple(failures))
+
+    def _context(self, t_ms: int, *, live: bool) -> Context:
+        recorded = {
+            name: found for name, (t, found) in self._recorded.items() if t_ms - t <= LOOKBACK_MS
+        }
+        return Context(t_ms, live, self._strings, tuple(self._targets.values()), recorded)
+
+    def _record(self, context: Context, rule: RecordingRule, node: Node, limit: int) -> Vector:
+        result = _as_vector(context, node)
+        code = self._strings.code
+        own = {name: code(text) for name, text in rule.labels.items()}
+        own |= {NAME: code(rule.record), "cluster": code(self.cluster)}
+        result = result.relabel(result.labels.replace(own))
+        _check(result, limit)
+        return result
+
+    def _rows(self, results: Sequence[Vector]) -> pa.RecordBatch:
+        found = union(results)
+        chosen = np.flatnonzero(found.present & ~np.isnan(found.values))
+        rows = sorted(
+            (_texts(found.labels, int(i), self._strings), int(i)) for i in chosen.tolist()
+        )
+        texts = [row for row, _ in rows]
+        order = np.array([i for _, i in rows], np.int64)
+        columns = [
+            pa.array([row[column] for row in texts], pa.utf8()).dictionary_encode()
+            for column in range(len(CORE_LABELS) + 2)
+        ]
+        values = pa.array(found.values[order], pa.float64())
+        coverage = pa.array(found.coverage[order].astype(np.float32), pa.float32())
+        return pa.RecordBatch.from_arrays([*columns, values, coverage], schema=INDICATOR_SCHEMA)
 
     def evaluate_alerts(self, t_ms: int) -> tuple[ActiveAlert, ...]:
         """Evaluate all alerting rules now, each target's window ending at its newest sample."""
-        return ()
+        context = self._context(t_ms, live=True)
+        failures: list[tuple[str, str]] = []
+        for plan in self._program.alerts:
+            try:
+                self._active[plan.rule.id] = self._alerts(context, plan)
+            except EvaluationError as error:
+                failures.append((plan.rule.name, str(error)))
+        self.alert_failures = tuple(failures)
+        return tuple(
+            alert for plan in self._program.alerts for alert in self._active.get(plan.rule.id, ())
+        )
 
-    def inputs_present(
-        self, rule: AlertingRule, labels: Mapping[str, str], t_ms: int
-    ) -> Inputs:
-        """Tell whether a fresh series of the rule still agrees with the labels of an alert."""
-        return Inputs.GONE
+    def _alerts(self, context: Context, plan: AlertPlan) -> tuple[ActiveAlert, ...]:
+        found = _as_vector(context, plan.node)
+        found = found.where(found.coverage >= COVERAGE_MIN)
+        _check(found, self._program.limits[plan.rule.id] or ALERTS_MAX)
+        alerts = tuple(
+            self._alert(plan.rule, found, int(i)) for i in np.flatnonzero(found.present).tolist()
+        )
+        if len({tuple(sorted(alert.labels.items())) for alert in alerts}) < len(alerts):
+            raise EvaluationError("the rule's labels make two alerts the same")
+        return alerts
+
+    def _alert(self, rule: AlertingRule, found: Vector, i: int) -> ActiveAlert:
+        value = float(found.values[i])
+        seen = {**found.labels.row(i, self._strings), "cluster": self.cluster}
+        seen.pop(NAME, None)
+        filled = {name: template.render(seen, value) for name, template in rule.templates.items()}
+        own = {name: filled[f"labels.{name}"] for name in rule.labels}
+        labels = {**seen, **own, "alertname": rule.alert, "cluster": self.cluster}
+        return ActiveAlert(
+            rule,
+            {name: labels[name] for name in sorted(labels) if labels[name]},
+            {name: filled[f"annotations.{name}"] for name in rule.annotations},
+            value,
+            float(found.coverage[i]),
+        )
+
+    def inputs_present(self, rule: AlertingRule, labels: Mapping[str, str], t_ms: int) -> Inputs:
+        """Tell whether a fresh series of the rule still agrees with the labels of an alert.
+
+        A rule that reads no series, or only under `absent`, always has its inputs.
+        """
+        plan = self._plans.get(rule.id)
+        if plan is None or not plan.inputs:
+            return Inputs.PRESENT
+        own = {*rule.labels, "alertname", "cluster"}
+        wanted = {name: text for name, text in labels.items() if name not in own}
+        states = set()
+        for target in self._targets.values():
+            if not all(target.labels.get(name, text) == text for name, text in wanted.items()):
+                continue
+            if not any(one.accepts(target.labels) for one in plan.inputs):
+                continue
+            if any(target.matches(one, wanted, t_ms) for one in plan.inputs):
+                return Inputs.PRESENT
+            states.add(target.removed)
+        return Inputs.REMOVED if states == {True} else Inputs.GONE
+
+
+def _as_vector(context: Context, node: Node) -> Vector:
+    value = context.value(node)
+    return vector(Labels({}, 1), np.array([value])) if isinstance(value, float) else value
+
+
+def _check(result: Vector, limit: int) -> None:
+    count = int(result.present.sum())
+    if count > limit:
+        raise EvaluationError(f"{count} results; at most {limit} are allowed")
+    refuse_duplicates(result, "the rule")
+
+
+def _texts(labels: Labels, i: int, strings: Strings) -> tuple[str, ...]:
+    """Return the text columns of an indicator; the cluster is in the envelope."""
+    row = labels.row(i, strings)
+    row.pop("cluster", None)
+    return (row.pop(NAME), *(row.get(name, "") for name in CORE_LABELS), other_labels(row))

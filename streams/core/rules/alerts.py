@@ -1,13 +1,65 @@
-"""Keep the states of alerts."""
+"""Keep the states of the alerts of one cluster. In: the active alerts of each evaluation. Out: the
+records to publish.
+
+The rules this file owns, all in event time:
+- pending until `for` has passed, then firing; firing until the condition is false and
+  `keep_firing_for` has passed; then resolved.
+- A firing alert whose inputs vanished is unknown, not resolved. It fires again or is resolved when
+  data returns, and ends after 15 minutes (`inputs_gone`) or with its target (`target_removed`).
+- Each published change of a fingerprint has the next number; numbers never fall within an epoch,
+  also after an alert was forgotten.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from schemas.records import Alert, ClusterInfo
+import msgspec
+
+from schemas.records import Alert, ClusterInfo, Status
 from streams.core.evaluate import ActiveAlert, Inputs
 from streams.core.rules.files import AlertingRule, RuleSet
+from streams.core.rules.fingerprint import fingerprint
+from streams.core.rules.record import Place, alert_record, shown
 from streams.core.samples import FactSample
 
+UNKNOWN_MS: Final = 15 * 60_000
+TOMBSTONE_MS: Final = 24 * 3_600_000
+UPDATE_MS: Final = 60_000
+"""A firing alert that changed is published again at most this often."""
+STATES_MAX: Final = 20_000
+"""Alerts kept, resolved ones included. Beyond it the longest resolved are forgotten early."""
+
 Present = Callable[[AlertingRule, Mapping[str, str]], Inputs | bool]
+
+
+class State(msgspec.Struct):
+    """Where one alert stands. `alert` is the newest published record, None while pending."""
+
+    fingerprint: str
+    rule_id: str
+    labels: dict[str, str]
+    active_at_ms: int
+    seq: int
+    alert: Alert | None = None
+    kept_since_ms: int | None = None  # the condition is false, `keep_firing_for` holds it
+
+    @property
+    def open(self) -> bool:
+        """Whether it fires, known or not."""
+        return self.alert is not None and self.alert.status is not Status.RESOLVED
+
+    @property
+    def pending(self) -> bool:
+        """Whether its condition is true, and not for long enough."""
+        return not self.open and self.active_at_ms >= 0
+
+
+class Snapshot(msgspec.Struct):
+    """Everything a book knows."""
+
+    epoch: int
+    seq_floor: int
+    states: list[State]
 
 
 class AlertBook:
@@ -15,6 +67,10 @@ class AlertBook:
 
     def __init__(self, cluster: str, epoch: int) -> None:
         self.cluster, self.epoch = cluster, epoch
+        self._states: dict[str, State] = {}
+        self._seq_floor = 0  # the greatest number of a forgotten alert
+        self._rules: dict[str, AlertingRule] = {}  # as last seen, by id
+        self._orphans: frozenset[str] = frozenset()  # alerts whose rule is gone
 
     def update(
         self,
@@ -25,22 +81,139 @@ class AlertBook:
         present: Present,
         cluster_info: ClusterInfo | None = None,
     ) -> list[Alert]:
-        """Return the records to publish: firing, resolved, unknown."""
-        return []
+        """Return the records to publish: firing, resolved, unknown.
+
+        active: what one evaluation found, as of t_ms; of two with the same labels the first counts.
+        """
+        place = Place(self.cluster, self.epoch, t_ms, watermark_ms, cluster_info)
+        found: dict[str, ActiveAlert] = {}
+        for one in active:
+            found.setdefault(fingerprint(one.labels), one)
+            self._rules[one.rule.id] = one.rule
+        records = [self._active(key, one, place) for key, one in found.items()]
+        for key, state in list(self._states.items()):
+            if key in found:
+                continue
+            if state.open:
+                records.append(self._inactive(state, place, present))
+            elif state.pending:
+                self._drop_pending(state)
+        self._orphans = frozenset()
+        return [record for record in records if record is not None]
+
+    def _active(self, key: str, one: ActiveAlert, place: Place) -> Alert | None:
+        state = self._states.get(key)
+        if state is None:
+            state = State(key, one.rule.id, dict(one.labels), place.t_ms, self._seq_floor)
+            self._states[key] = state
+        elif not state.open and not state.pending:
+            state.active_at_ms = place.t_ms
+        state.rule_id, state.kept_since_ms = one.rule.id, None
+        before = state.alert
+        if not state.open or before is None:
+            due = place.t_ms - state.active_at_ms >= one.rule.for_ms
+            starts_at_ms = place.t_ms
+        else:
+            starts_at_ms = before.starts_at_ms
+            due = before.status is Status.UNKNOWN or (
+                shown(before) != shown(alert_record(state, one, place, starts_at_ms))
+                and place.t_ms - before.updated_at_ms >= UPDATE_MS
+            )
+        if not due:
+            return None
+        state.seq += 1
+        state.alert = alert_record(state, one, place, starts_at_ms)
+        return state.alert
+
+    def _inactive(self, state: State, place: Place, present: Present) -> Alert | None:
+        """Decide about an open alert whose condition is not true any more."""
+        alert, rule = state.alert, self._rules.get(state.rule_id)
+        assert alert is not None, "an open alert was published"
+        if rule is None or state.fingerprint in self._orphans:
+            return self._end(state, place, "rule_removed")
+        if alert.status is Status.FIRING and self._kept(state, rule, place.t_ms):
+            return None
+        inputs = present(rule, state.labels)
+        if inputs or inputs is Inputs.REMOVED:
+            return self._end(state, place, "" if inputs else "target_removed")
+        if alert.status is Status.FIRING:
+            return self._publish(state, place, status=Status.UNKNOWN)
+        over = place.t_ms - alert.updated_at_ms >= UNKNOWN_MS
+        return self._end(state, place, "inputs_gone") if over else None
+
+    def _kept(self, state: State, rule: AlertingRule, t_ms: int) -> bool:
+        """Tell whether `keep_firing_for` still holds an alert."""
+        if state.kept_since_ms is None:
+            state.kept_since_ms = t_ms
+        return t_ms - state.kept_since_ms < rule.keep_firing_for_ms
+
+    def _end(self, state: State, place: Place, reason: str) -> Alert:
+        state.active_at_ms, state.kept_since_ms = -1, None
+        return self._publish(
+            state, place, status=Status.RESOLVED, reason=reason, ends_at_ms=place.t_ms
+        )
+
+    def _publish(self, state: State, place: Place, **changes: object) -> Alert:
+        """Return the newest record of an alert with these changes, under the next number."""
+        assert state.alert is not None, "only a published alert changes"
+        state.seq += 1
+        state.alert = msgspec.structs.replace(
+            state.alert,
+            seq=state.seq,
+            event_id=place.event_id(state.fingerprint, state.seq),
+            updated_at_ms=place.t_ms,
+            watermark_ms=place.watermark_ms,
+            cluster_info=place.cluster_info,
+            **changes,
+        )
+        return state.alert
+
+    def _drop_pending(self, state: State) -> None:
+        state.active_at_ms = -1
+        if state.alert is None:
+            del self._states[state.fingerprint]
 
     def tombstones(self, t_ms: int) -> list[str]:
         """Forget the alerts resolved for 24 h; return their fingerprints."""
-        return []
+        ended = sorted(
+            (state.alert.updated_at_ms, key)
+            for key, state in self._states.items()
+            if state.alert is not None and not state.open and not state.pending
+        )
+        surplus = max(len(self._states) - STATES_MAX, 0)
+        gone = [
+            key for i, (at, key) in enumerate(ended) if i < surplus or t_ms - at >= TOMBSTONE_MS
+        ]
+        for key in gone:
+            self._seq_floor = max(self._seq_floor, self._states.pop(key).seq)
+        return gone
 
     def snapshot(self) -> bytes:
         """Return all states."""
-        return b""
+        states = list(self._states.values())
+        return msgspec.json.encode(Snapshot(self.epoch, self._seq_floor, states))
 
     @classmethod
     def restore(cls, cluster: str, data: bytes, rules: RuleSet) -> "AlertBook":
-        """Return the book of a snapshot."""
-        return cls(cluster, 0)
+        """Return the book of a snapshot; alerts of rules that are gone end at the next update."""
+        snapshot = msgspec.json.decode(data, type=Snapshot)
+        book = cls(cluster, snapshot.epoch)
+        book._seq_floor = snapshot.seq_floor
+        book._states = {state.fingerprint: state for state in snapshot.states}
+        book._rules = {plan.rule.id: plan.rule for plan in rules.program.alerts}
+        book._orphans = frozenset(
+            state.fingerprint for state in snapshot.states if state.rule_id not in book._rules
+        )
+        return book
 
     def series(self) -> list[FactSample]:
-        """Return ALERTS: 1 for each alert that is pending or firing."""
-        return []
+        """Return ALERTS: 1 for each alert that is pending or firing, known or not."""
+        return [
+            FactSample(
+                "ALERTS",
+                {**state.labels, "alertstate": "firing" if state.open else "pending"},
+                1.0,
+            )
+            for state in self._states.values()
+            if state.open or state.pending
+        ]

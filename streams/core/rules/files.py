@@ -1,12 +1,42 @@
-"""Load Prometheus rule files."""
+"""Load Prometheus rule files. In: names and YAML texts. Out: one compiled rule set, or everything
+that is wrong with them.
 
+The rule this file owns: a file that loads here is a rule file to Prometheus too, and a rule that
+loads never fails for what it says. All problems are told at once, with file, line and expression.
+"""
+
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import xxhash
 
 from schemas.errors import PlanewatchError, RuleError
+from streams.core.promql.plan import PlanError
+from streams.core.rules.entries import Entry, Problems, read
+from streams.core.rules.judged import judged
 from streams.core.rules.model import AlertingRule, Group, RecordingRule
+from streams.core.rules.program import Program, compile_rules
+from streams.core.rules.template import Template, TemplateError
 
 __all__ = ["AlertingRule", "Group", "RecordingRule", "RuleErrors", "RuleSet", "load_rules"]
+
+INTERVAL_MS: Final = 15_000
+"""Of groups that state none."""
+FILE_CHARS_MAX: Final = 5_000_000
+RULES_MAX: Final = 10_000
+
+_GROUP_FIELDS: Final = ("name", "interval", "limit", "rules", "labels", "query_offset")
+_RULE_FIELDS: Final = (
+    "record",
+    "alert",
+    "expr",
+    "for",
+    "keep_firing_for",
+    "labels",
+    "annotations",
+)
 
 
 class RuleErrors(PlanewatchError):
@@ -23,8 +53,149 @@ class RuleSet:
 
     groups: tuple[Group, ...]
     hash: str  # xxh3 of everything that matters
+    program: Program = field(compare=False, repr=False)
 
 
 def load_rules(files: Mapping[str, str]) -> RuleSet:
     """Return the rules of `files` (name: YAML text), or raise RuleErrors with all problems."""
-    return RuleSet((), "")
+    problems = Problems()
+    groups = [group for name in sorted(files) for group in _file(name, files[name], problems)]
+    groups = _unique(groups)
+    count = sum(len(group.rules) for group in groups)
+    if count > RULES_MAX:
+        problems.add(RuleError(f"{count} rules; at most {RULES_MAX} are kept", file="all files"))
+        raise RuleErrors(problems.found)
+    program, errors = compile_rules(tuple(groups))
+    for error in errors:
+        problems.add(error)
+    if problems.found:
+        raise RuleErrors(sorted(problems.found, key=lambda error: (error.file, error.line)))
+    return RuleSet(tuple(groups), _hash([_content(group) for group in groups]), program)
+
+
+def _file(name: str, text: str, problems: Problems) -> list[Group]:
+    if len(text) > FILE_CHARS_MAX:
+        problems.add(RuleError(f"longer than {FILE_CHARS_MAX} characters", file=name))
+        return []
+    root = read(name, text, problems)
+    if root is None:
+        return []
+    root.only(("groups",))
+    groups = [_group(entry) for entry in root.entries("groups")]
+    seen: set[str] = set()
+    for entry, group in zip(root.entries("groups"), groups, strict=True):
+        if group.name in seen:
+            entry.problem(f"the group {group.name} is there twice")
+        seen.add(group.name)
+    return groups
+
+
+def _group(entry: Entry) -> Group:
+    entry.only(_GROUP_FIELDS)
+    name = entry.text("name", required=True)
+    if entry.duration_ms("query_offset"):
+        entry.problem("query_offset is not supported: a stream waits for its data by itself")
+    shared = entry.texts("labels")
+    rules: list[RecordingRule | AlertingRule] = []
+    alerts: dict[str, int] = {}
+    for each in entry.entries("rules"):
+        rule = _rule(each, name, shared, alerts)
+        if rule is not None:
+            rules.append(rule)
+    return Group(
+        name,
+        entry.file,
+        entry.duration_ms("interval") or INTERVAL_MS,
+        entry.whole("limit"),
+        tuple(rules),
+    )
+
+
+def _rule(
+    entry: Entry, group: str, shared: Mapping[str, str], alerts: dict[str, int]
+) -> RecordingRule | AlertingRule | None:
+    entry.only(_RULE_FIELDS)
+    record, alert, expr = entry.text("record"), entry.text("alert"), entry.text("expr")
+    line = entry.line_of("expr")
+    labels = {**shared, **entry.label_texts("labels")}
+    if bool(record) == bool(alert):
+        entry.problem("a rule has either `record` or `alert`")
+        return None
+    if not expr:
+        entry.problem("a rule needs `expr`")
+        return None
+    if record:
+        for name in ("for", "keep_firing_for", "annotations"):
+            if entry.has(name):
+                entry.problem(f"{name} is for alerts")
+        entry.check_metric_name(record)
+        return RecordingRule(record, expr, labels, line)
+    alerts[alert] = alerts.get(alert, 0) + 1
+    nth = f"#{alerts[alert]}" if alerts[alert] > 1 else ""
+    return _alert(
+        entry,
+        AlertingRule(
+            alert,
+            expr,
+            entry.duration_ms("for"),
+            entry.duration_ms("keep_firing_for"),
+            labels,
+            entry.label_texts("annotations"),
+            line,
+            f"{group}/{alert}{nth}",
+            "",
+        ),
+    )
+
+
+def _alert(entry: Entry, rule: AlertingRule) -> AlertingRule:
+    """Return the rule with what is computed from it."""
+    templates: dict[str, Template] = {}
+    for kind, texts in (("labels", rule.labels), ("annotations", rule.annotations)):
+        for name, text in texts.items():
+            try:
+                templates[f"{kind}.{name}"] = Template(text)
+            except TemplateError as error:
+                entry.problem(f"{kind}.{name}: {error}", expr=text)
+    try:
+        compared = judged(rule.expr)
+    except PlanError:
+        compared = rule.judged  # the compiler says what is wrong
+    return replace(rule, version=_hash(_content_of(rule)), judged=compared, templates=templates)
+
+
+def _unique(groups: list[Group]) -> list[Group]:
+    """Name the file too where two files have groups of one name: names are keys of records."""
+    names = [group.name for group in groups]
+    return [
+        _renamed(group, f"{group.name}@{group.file}") if names.count(group.name) > 1 else group
+        for group in groups
+    ]
+
+
+def _renamed(group: Group, name: str) -> Group:
+    rules = tuple(
+        replace(rule, id=name + rule.id.removeprefix(group.name))
+        if isinstance(rule, AlertingRule)
+        else rule
+        for rule in group.rules
+    )
+    return replace(group, name=name, rules=rules)
+
+
+def _content(group: Group) -> object:
+    rules = [_content_of(rule) for rule in group.rules]
+    return [group.name, group.interval_ms, group.limit, rules]
+
+
+def _content_of(rule: RecordingRule | AlertingRule) -> object:
+    """Return everything of a rule that decides or shows something."""
+    labels = sorted(rule.labels.items())
+    if isinstance(rule, RecordingRule):
+        return [rule.record, rule.expr, labels]
+    times = [rule.for_ms, rule.keep_firing_for_ms]
+    return [rule.alert, rule.expr, times, labels, sorted(rule.annotations.items())]
+
+
+def _hash(content: object) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(content).encode())

@@ -1,0 +1,70 @@
+"""Remember cumulative counts. In: one vector a scrape, in the order of time. Out: the vector at any
+time of the window.
+
+The rule this file owns: a counter is linear between two scrapes and constant outside of them, so
+increase over (a, b] is C(b) - C(a), and adjacent windows add up to the whole.
+"""
+
+from bisect import bisect_right
+
+import numpy as np
+
+from streams.core.promql.labels import Floats, Index
+
+
+class History:
+    """Cumulative vectors at the times of the complete scrapes of one target.
+
+    Slots are only ever added at the end: an older, shorter vector is 0 beyond its end.
+    """
+
+    __slots__ = ("_vectors", "times_ms")
+
+    def __init__(self) -> None:
+        self.times_ms: list[int] = []
+        self._vectors: list[Floats] = []
+
+    def add(self, t_ms: int, cumulative: Floats) -> None:
+        """Note the vector at `t_ms`, later than all before it."""
+        self.times_ms.append(t_ms)
+        self._vectors.append(cumulative)
+
+    def last(self, slots: int) -> Floats:
+        """Return a copy of the newest vector, as long as `slots`."""
+        newest = self._vectors[-1] if self._vectors else np.zeros(0)
+        return np.concatenate([newest, np.zeros(slots - len(newest))])
+
+    def newest_at(self, t_ms: int) -> int:
+        """Return the position of the newest scrape at or before `t_ms`; -1 where there is none."""
+        return bisect_right(self.times_ms, t_ms) - 1
+
+    def at(self, t_ms: int, slots: int) -> Floats:
+        """Return the vector at `t_ms`, as long as `slots`."""
+        k = self.newest_at(t_ms)
+        if k < 0:
+            return _padded(self._vectors[0], slots)
+        before = _padded(self._vectors[k], slots)
+        if k + 1 == len(self.times_ms) or self.times_ms[k] == t_ms:
+            return before
+        after = _padded(self._vectors[k + 1], slots)
+        share = (t_ms - self.times_ms[k]) / (self.times_ms[k + 1] - self.times_ms[k])
+        return before + (after - before) * share
+
+    def increase(self, begin_ms: int, end_ms: int, slots: int) -> Floats:
+        """Return the increase of every slot over (begin, end]."""
+        grown = self.at(end_ms, slots) - self.at(begin_ms, slots)
+        return np.maximum(grown, 0.0)  # interpolation may leave -1e-17
+
+    def forget(self, before_ms: int) -> None:
+        """Drop what no window that begins at `before_ms` or later needs."""
+        gone = max(self.newest_at(before_ms), 0)
+        del self.times_ms[:gone], self._vectors[:gone]
+
+    def keep(self, slots: Index) -> None:
+        """Renumber: slot `slots[i]` becomes slot i, the others are forgotten."""
+        last = int(slots.max()) + 1 if len(slots) else 0
+        self._vectors = [_padded(one, max(last, len(one)))[slots] for one in self._vectors]
+
+
+def _padded(one: Floats, slots: int) -> Floats:
+    return one if len(one) == slots else np.concatenate([one, np.zeros(slots - len(one))])

@@ -1,0 +1,83 @@
+"""Match two vectors by labels. In: two vectors and the words of `on`, `ignoring`, `group_left`.
+Out: for each left row the right row it meets.
+
+The rule this file owns: label sets are numbered over both tables at once and remembered; which rows
+are present is looked at each time. The metric name never takes part.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from streams.core.promql.labels import NAME, Index, Labels, Mask, factorize
+from streams.core.promql.vector import EvaluationError, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How rows of two sides find each other."""
+
+    labels: frozenset[str] = frozenset()
+    on: bool = False  # else: ignoring
+    many: str = ""  # "left" or "right": the side of which many rows may meet one
+    include: tuple[str, ...] = ()  # labels taken from the other side
+
+    def signature(self, left: Labels, right: Labels) -> tuple[str, ...]:
+        """Return the labels that must be equal."""
+        if self.on:
+            return tuple(sorted(self.labels))
+        return tuple(sorted({*left.names, *right.names} - self.labels - {NAME}))
+
+    def result(self, left: Labels) -> Labels:
+        """Return the labels of the results of one-to-one matching."""
+        return left.keep(self.labels) if self.on else left.drop(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The number of each row's label set, the same for equal sets of both sides."""
+
+    left: Index
+    right: Index
+    sets: int
+
+    def has(self, here: Mask, *, right: bool) -> Mask:
+        """Return which sets have a row that is here, on one side."""
+        found = np.zeros(self.sets, np.bool_)
+        found[(self.right if right else self.left)[here]] = True
+        return found
+
+
+def sides(left: Labels, right: Labels, matching: Matching) -> Sides:
+    """Number the label sets of two tables."""
+    return left.once(("sides", right, matching), lambda: _sides(left, right, matching))
+
+
+def _sides(left: Labels, right: Labels, matching: Matching) -> Sides:
+    names = matching.signature(left, right)
+    columns = [np.concatenate([left.column(name), right.column(name)]) for name in names]
+    ids, first = factorize(columns, left.n + right.n)
+    return Sides(ids[: left.n], ids[left.n :], len(first))
+
+
+def meet(many: Vector, one: Vector, matching: Matching) -> tuple[Index, Mask]:
+    """Return for each row of `many` the row of `one` it meets, and whether there is one.
+
+    Raises EvaluationError where several rows of `one` could be meant.
+    """
+    found = sides(many.labels, one.labels, matching)
+    rows = np.flatnonzero(one.present)
+    sets = found.right[rows]
+    if len(sets) and int(np.bincount(sets).max()) > 1:
+        side = "left" if matching.many == "right" else "right"
+        raise EvaluationError(f"several series of the {side} side match the same labels")
+    where = np.full(found.sets, -1, np.int64)
+    where[sets] = rows
+    partner = where[found.left]
+    meets = many.present & (partner >= 0)
+    if not matching.many and int(np.bincount(found.left[meets], minlength=1).max()) > 1:
+        raise EvaluationError(
+            "several series of the left side match one of the right: "
+            "many-to-one matching must be written, with group_left"
+        )
+    return partner, meets

@@ -1,0 +1,321 @@
+"""Hold the samples of one target. In: its scrapes in tick order. Out: instant values and increases
+as of any time in its history.
+
+The rules this file owns:
+- A failed scrape takes the instant values away at once; windows go on with what they hold. A
+  skipped tick is no news: the values stay while they are fresh.
+- A window ends at the target's newest sample while that is fresh (2.5 intervals), else at the
+  time of evaluation.
+- `up` is 1 for an answer, whole or too big, and 0 for anything else.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.arrow import SCRAPE_SCHEMA, empty_rows
+from schemas.records import Outcome, ScrapeEnvelope
+from streams.core.promql import columns, views
+from streams.core.promql.counters import Counters, Window, first_of
+from streams.core.promql.labels import NAME, Floats, Labels, Mask, Strings
+from streams.core.promql.layout import Layout, flat, lay_out
+from streams.core.promql.selectors import Selector
+from streams.core.promql.series import Series
+from streams.core.promql.vector import NOTHING, Vector, vector
+from streams.core.samples import Scrape
+
+FRESH_INTERVALS: Final = 2.5
+LOOKBACK_MS: Final = 300_000
+RESTART_MS: Final = 2_000
+"""A process start time that moves less is the same process: kernels derive it from the clock."""
+LAYOUTS_MAX: Final = 8
+
+SYNTHETIC: Final = ("up", "scrape_duration_seconds", "scrape_samples_scraped")
+"""Series that are made of envelopes. Nothing can be counted over them."""
+
+_ANSWERED: Final = (Outcome.OK, Outcome.TOO_BIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The selectors of a rule set: those under rate and increase, and the instant ones."""
+
+    counted: tuple[Selector, ...]
+    instant: tuple[Selector, ...]
+    retention_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One scrape of the target, whatever became of it."""
+
+    start_ms: int
+    interval_ms: int
+    outcome: Outcome
+    duration_s: float
+    samples: int
+    layout: Layout | None = None
+    values: Floats | None = None  # the instant ones
+
+    @property
+    def answered(self) -> bool:
+        """Whether it brought samples."""
+        return self.outcome in _ANSWERED
+
+    def fresh(self, t_ms: int) -> bool:
+        """Tell whether it stands for the present at `t_ms`."""
+        return t_ms - self.start_ms <= FRESH_INTERVALS * self.interval_ms
+
+
+class Target:
+    """The selected series of one endpoint."""
+
+    def __init__(
+        self, labels: Mapping[str, str], wanted: Wanted, strings: Strings, *, main: bool
+    ) -> None:
+        self.labels = dict(labels)
+        self._main = main  # whether it makes `up`
+        self._strings = strings
+        self._constants = {name: strings.code(text) for name, text in self.labels.items()}
+        self._counted, self._instant = self._own(wanted.counted), self._own(wanted.instant)
+        every = [*self._counted.values(), *self._instant.values()]
+        self._families = {one.name for one in every} | {
+            one.folded[0] for one in every if one.folded is not None
+        }
+        self._retention_ms = wanted.retention_ms
+        self._counters = Counters()
+        self._attempts: list[Attempt] = []
+        self._layouts: dict[object, Layout] = {}
+        self._views: dict[Selector, tuple[int, views.View]] = {}  # of rows so far, counted
+        self._recent: dict[Selector, tuple[Series, views.View]] = {}  # the newest instant ones
+        self._synthetics: dict[str, Labels] = {}
+        self._tick_ms = -1
+        self._process_start_ms = 0
+        self._filter = ""
+
+    def _own(self, selectors: Iterable[Selector]) -> dict[Selector, Selector]:
+        """Return the selectors that can match here, without what the target's labels settle."""
+        return {
+            one: replace(one, matchers=tuple(m for m in one.matchers if m.label not in self.labels))
+            for one in selectors
+            if one.accepts(self.labels)
+        }
+
+    def accept(self, scrape: Scrape) -> None:
+        """Take a scrape; one that is not newer than the last changes nothing."""
+        envelope = scrape.envelope
+        if envelope.tick_ms <= self._tick_ms:
+            return
+        self._tick_ms = envelope.tick_ms
+        attempt = Attempt(
+            max(envelope.start_ms, self.newest_ms + 1),
+            envelope.interval_ms,
+            envelope.outcome,
+            max(envelope.end_ms - envelope.start_ms, 0) / 1000,
+            envelope.series,
+        )
+        if attempt.answered:
+            attempt = self._read(scrape, attempt)
+        self._attempts.append(attempt)
+        self._forget(attempt.start_ms - self._retention_ms)
+
+    def _read(self, scrape: Scrape, attempt: Attempt) -> Attempt:
+        envelope, values = scrape.envelope, flat(scrape.rows)
+        restarted = self._restarted(envelope)
+        same = self._filter == envelope.family_filter and not restarted
+        whole = bool(self._attempts) and self._attempts[-1].outcome is Outcome.OK
+        layout = self._layout(scrape, values)
+        self._counters.count(
+            layout, values, attempt.start_ms, watched=same and whole, restarted=restarted
+        )
+        self._process_start_ms = envelope.process_start_ms or self._process_start_ms
+        self._filter = envelope.family_filter
+        return replace(attempt, layout=layout, values=values[layout.instant])
+
+    def _restarted(self, envelope: ScrapeEnvelope) -> bool:
+        if not envelope.process_start_ms or not self._process_start_ms:
+            return False
+        return abs(envelope.process_start_ms - self._process_start_ms) > RESTART_MS
+
+    def _layout(self, scrape: Scrape, values: Floats) -> Layout:
+        envelope = scrape.envelope
+        # Bounds are not part of a layout's hash, but only another process can have others.
+        process = (envelope.process_start_ms, envelope.kubernetes_version)
+        key = (scrape.layout, len(values), process)
+        if key not in self._layouts:
+            while len(self._layouts) >= LAYOUTS_MAX:
+                del self._layouts[next(iter(self._layouts))]
+            self._layouts[key] = self._compile(_batch(scrape.rows), envelope.kubernetes_version)
+        return self._layouts[key]
+
+    def _compile(self, rows: pa.RecordBatch, version: str) -> Layout:
+        found = columns.read(
+            rows,
+            wanted=self._families,
+            reserved=self.labels,
+            version=version,
+            strings=self._strings,
+        )
+        counted = found.matching(self._counted.values(), self._strings)
+        instant = found.matching(self._instant.values(), self._strings)
+        chosen = np.flatnonzero(counted | instant)
+        series = self._counters.series
+        mine, fresh = series.rows(found, chosen, counted[chosen])
+        return lay_out(
+            rows,
+            series,
+            rows=mine,
+            fresh=fresh,
+            at=found.rows[chosen],
+            counted=counted[chosen],
+            instant=instant[chosen],
+        )
+
+    def _forget(self, before_ms: int) -> None:
+        while len(self._attempts) > 1 and self._attempts[1].start_ms <= before_ms:
+            del self._attempts[0]
+        if self._counters.forget(before_ms):
+            self._layouts.clear()
+            self._views.clear()
+
+    @property
+    def removed(self) -> bool:
+        """Whether the target left the configuration."""
+        return bool(self._attempts) and self._attempts[-1].outcome is Outcome.REMOVED
+
+    @property
+    def newest_ms(self) -> int:
+        """Start of the newest scrape, whatever became of it."""
+        return self._attempts[-1].start_ms if self._attempts else -1
+
+    def instant(self, selector: Selector, t_ms: int, *, live: bool) -> Vector:
+        """Return the values that the selector reads now (live), or read at `t_ms`."""
+        if selector.name in SYNTHETIC:
+            return self._synthetic(selector, t_ms, live=live)
+        attempt = self._answer(t_ms, live=live) if selector in self._instant else None
+        if attempt is None or attempt.layout is None or attempt.values is None:
+            return NOTHING
+        view = self._instant_view(selector, attempt.layout)
+        return vector(view.labels, view.gather(attempt.values))
+
+    def increase(self, selector: Selector, width_ms: int, t_ms: int, *, live: bool) -> Vector:
+        """Return what the series grew by over a window that ends now (live), or at `t_ms`."""
+        counters, attempt = self._counters, self._attempt(t_ms, live=live)
+        times = counters.history.times_ms
+        newest = len(times) - 1 if live else counters.history.newest_at(t_ms)
+        if attempt is None or newest < 0 or selector not in self._counted:
+            return NOTHING
+        last_ms = times[newest]
+        fresh = t_ms - last_ms <= FRESH_INTERVALS * attempt.interval_ms
+        window = counters.window(newest, last_ms if fresh else t_ms, width_ms)
+        view = self._counted_view(selector)
+        return _windowed(view, window)
+
+    def matches(self, selector: Selector, wanted: Mapping[str, str], t_ms: int) -> bool:
+        """Tell whether a fresh series of the selector agrees with the labels of an alert."""
+        newest = self._answer(t_ms, live=True)
+        if selector.name in SYNTHETIC:
+            latest = self._attempt(t_ms, live=True)
+            found = self._synthetic(selector, t_ms, live=True).labels
+            here = np.full(found.n, latest is not None and latest.fresh(t_ms))
+        elif newest is None or newest.layout is None or not newest.fresh(t_ms):
+            return False
+        elif selector in self._counted:
+            view = self._counted_view(selector)
+            found, here = view.labels, np.isinf(self._counters.series.dead_ms[view.rows])
+        elif selector in self._instant:
+            found = self._instant_view(selector, newest.layout).labels
+            here = np.ones(found.n, np.bool_)
+        else:
+            return False
+        return bool((here & self._agrees(found, wanted)).any())
+
+    def _agrees(self, labels: Labels, wanted: Mapping[str, str]) -> Mask:
+        """Return which rows contradict none of the wanted labels."""
+        agrees = np.ones(labels.n, np.bool_)
+        for name, text in wanted.items():
+            codes = labels.column(name)
+            agrees &= (codes == 0) | (codes == self._strings.code(text))
+        return agrees
+
+    def _attempt(self, t_ms: int, *, live: bool) -> Attempt | None:
+        """Return the newest attempt, or that at `t_ms`; None where the target is not here."""
+        for one in reversed(self._attempts):
+            if live or one.start_ms <= t_ms:
+                return None if one.outcome is Outcome.REMOVED else one
+        return None
+
+    def _answer(self, t_ms: int, *, live: bool) -> Attempt | None:
+        """Return the attempt whose samples are the present ones, or None."""
+        skipped = False
+        for one in reversed(self._attempts):
+            if not live and one.start_ms > t_ms:
+                continue
+            if one.outcome is Outcome.SKIPPED:
+                skipped = True
+                continue
+            good = one.fresh(t_ms) if skipped else t_ms - one.start_ms <= LOOKBACK_MS
+            return one if good and one.answered else None
+        return None
+
+    def _synthetic(self, selector: Selector, t_ms: int, *, live: bool) -> Vector:
+        attempt = self._attempt(t_ms, live=live)
+        if not self._main or attempt is None or not selector.accepts(self.labels):
+            return NOTHING
+        if t_ms - attempt.start_ms > LOOKBACK_MS or not self._only_own_labels(selector):
+            return NOTHING
+        value = {
+            "up": float(attempt.answered),
+            "scrape_duration_seconds": attempt.duration_s,
+            "scrape_samples_scraped": float(attempt.samples),
+        }[selector.name]
+        return vector(self._named(selector.name), np.array([value]))
+
+    def _only_own_labels(self, selector: Selector) -> bool:
+        """Tell whether conditions on labels that the target lacks accept their absence."""
+        return all(m.test()("") for m in selector.matchers if m.label not in self.labels)
+
+    def _named(self, name: str) -> Labels:
+        if name not in self._synthetics:
+            constants = {NAME: self._strings.code(name), **self._constants}
+            self._synthetics[name] = Labels({}, 1).replace(constants)
+        return self._synthetics[name]
+
+    def _instant_view(self, selector: Selector, layout: Layout) -> views.View:
+        if selector not in layout.views:
+            series, before = self._recent.get(selector, (None, None))
+            first = first_of(layout, layout.series.n)
+            look = views.Look(layout.series, self._instant[selector], self._strings, first)
+            same = before if series is layout.series else None
+            layout.views[selector] = look.view(self._constants, same)
+            self._recent[selector] = (layout.series, layout.views[selector])
+        return layout.views[selector]
+
+    def _counted_view(self, selector: Selector) -> views.View:
+        series = self._counters.series
+        rows, view = self._views.get(selector, (-1, None))
+        if view is None or rows != series.n:
+            look = views.Look(series, self._counted[selector], self._strings, series.slot)
+            view = look.view(self._constants, view)
+            self._views[selector] = (series.n, view)
+        return view
+
+
+def _windowed(view: views.View, window: Window) -> Vector:
+    return Vector(
+        view.labels,
+        view.gather(window.increase),
+        window.present[view.rows],
+        window.coverage[view.rows],
+    )
+
+
+def _batch(rows: pa.RecordBatch | pa.Table) -> pa.RecordBatch:
+    """Return rows of several chunks as one batch with one dictionary a column."""
+    if isinstance(rows, pa.RecordBatch):
+        return rows
+    batches = rows.unify_dictionaries().combine_chunks().to_batches()
+    return batches[0] if batches else empty_rows(SCRAPE_SCHEMA)

@@ -1,0 +1,89 @@
+"""Compile a rule set. In: groups of rules. Out: a plan for each rule, and what the plans read.
+
+The rule this file owns: a recording rule reads recorded names as their last results; an alerting
+rule waits for nothing, so a recorded name in it stands for its expression.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.errors import RuleError
+from streams.core.promql.leaves import Increase, Instant
+from streams.core.promql.nodes import Node, walk
+from streams.core.promql.plan import PlanError, Planner
+from streams.core.promql.selectors import Selector
+from streams.core.promql.target import FRESH_INTERVALS, Wanted
+from streams.core.rules.model import AlertingRule, Group, RecordingRule
+
+LATE_MS: Final = 15_000
+"""How long an aligned evaluation waits for a lagging target, where its group's interval is less."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPlan:
+    """An alerting rule, its plan, and the selectors without which its alerts are unknown."""
+
+    rule: AlertingRule
+    node: Node
+    inputs: tuple[Selector, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled rule set. It holds no state: one program serves all clusters."""
+
+    records: Mapping[str, tuple[tuple[RecordingRule, Node], ...]]  # by group, in file order
+    alerts: tuple[AlertPlan, ...]
+    limits: Mapping[str, int]  # results by rule id of an alert, by group of a record
+    wanted: Wanted
+
+
+def compile_rules(groups: tuple[Group, ...]) -> tuple[Program, list[RuleError]]:
+    """Return the program of all rules that can be planned, and what is wrong with the others."""
+    recorded: dict[str, list[RecordingRule]] = {}
+    for group in groups:
+        for rule in group.rules:
+            if isinstance(rule, RecordingRule):
+                recorded.setdefault(rule.record, []).append(rule)
+    aligned, live = Planner(recorded, live=False), Planner(recorded, live=True)
+    records: dict[str, tuple[tuple[RecordingRule, Node], ...]] = {}
+    alerts: list[AlertPlan] = []
+    limits: dict[str, int] = {}
+    errors: list[RuleError] = []
+    for group in groups:
+        own: list[tuple[RecordingRule, Node]] = []
+        limits[group.name] = group.limit
+        for rule in group.rules:
+            try:
+                if isinstance(rule, RecordingRule):
+                    own.append((rule, aligned.plan(rule.expr)))
+                    continue
+                alerts.append(_alert(rule, live.plan(rule.expr)))
+                limits[rule.id] = group.limit
+            except PlanError as error:
+                errors.append(
+                    RuleError(str(error), file=group.file, line=rule.line, expr=rule.expr)
+                )
+        records[group.name] = tuple(own)
+    nodes = [node for own_rules in records.values() for _, node in own_rules]
+    nodes += [alert.node for alert in alerts]
+    return Program(records, tuple(alerts), limits, _wanted(nodes, groups)), errors
+
+
+def _alert(rule: AlertingRule, node: Node) -> AlertPlan:
+    inputs = {one: None for below in walk(node, needed=True) for one in below.selectors}
+    return AlertPlan(rule, node, tuple(inputs))
+
+
+def _wanted(nodes: list[Node], groups: tuple[Group, ...]) -> Wanted:
+    every = [below for node in nodes for below in walk(node)]
+    counted = [below for below in every if isinstance(below, Increase)]
+    instant = [below for below in every if isinstance(below, Instant)]
+    windows = [one.width_ms for one in counted]
+    late_ms = max([group.interval_ms for group in groups], default=0)
+    return Wanted(
+        counted=tuple(dict.fromkeys(one.selector for one in counted)),
+        instant=tuple(dict.fromkeys(one.selector for one in instant)),
+        retention_ms=max(windows, default=0) + round(FRESH_INTERVALS * max(late_ms, LATE_MS)),
+    )
