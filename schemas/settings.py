@@ -202,6 +202,7 @@ class ProducersSettings(Node):
 
     body_bytes_max: int = Field(512_000_000, ge=1_000)  # inflated; the scrape becomes too_big
     series_max: int = Field(2_000_000, ge=1)  # per scrape; the scrape becomes too_big
+    parsed_keys_max: int = Field(1_000_000, ge=1_000)  # remembered; beyond, all are read anew
     queue_bytes_max: int = Field(256_000_000, ge=1_000_000)  # unsent records; scraping waits
     line_bytes_max: int = Field(1_000_000, ge=1_000)  # a longer log line is cut
     scrape_threads: int = Field(8, ge=1, le=256)
