@@ -1,0 +1,97 @@
+"""Describe one attempt to scrape. In: who, when, how it ended, what was read. Out: the envelope of
+its record.
+
+The rule this file owns: every attempt is a record, the failed ones too; the envelope tells
+everything about it but the rows.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import xxhash
+
+from producers.core.outcomes import Verdict
+from producers.core.rows import Row
+from schemas.identity import Target
+from schemas.records import ScrapeEnvelope
+
+PROCESS_START: Final = "process_start_time_seconds"
+BUILD_INFO: Final = "kubernetes_build_info"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One planned tick of one target, numbered."""
+
+    target: Target
+    labels: Mapping[str, str]
+    tick_ms: int
+    interval_ms: int
+    sequence: int
+    generation: str
+
+    @property
+    def scrape_id(self) -> str:
+        """16 hex digits that no other attempt has."""
+        text = f"{self.target}\n{self.generation}\n{self.sequence}"
+        return f"{xxhash.xxh3_64_intdigest(text.encode()):016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What happened in an attempt. Times are event time."""
+
+    verdict: Verdict
+    start_ms: int
+    end_ms: int
+    http_status: int = 0
+    body_bytes: int = 0
+    samples: int = 0
+    process_start_ms: int = 0
+    kubernetes_version: str = ""
+
+
+def envelope(attempt: Attempt, ending: Ending) -> ScrapeEnvelope:
+    """Return the envelope of the whole scrape; chunks fill in their part."""
+    return ScrapeEnvelope(
+        cluster=attempt.target.cluster,
+        job=attempt.target.job,
+        instance=attempt.target.instance,
+        path=attempt.target.path,
+        target_labels=dict(attempt.labels),
+        scrape_id=attempt.scrape_id,
+        tick_ms=attempt.tick_ms,
+        start_ms=ending.start_ms,
+        end_ms=ending.end_ms,
+        interval_ms=attempt.interval_ms,
+        sequence=attempt.sequence,
+        outcome=ending.verdict.outcome,
+        reason=ending.verdict.reason,
+        http_status=ending.http_status,
+        bytes=ending.body_bytes,
+        series=ending.samples,
+        process_start_ms=ending.process_start_ms,
+        kubernetes_version=ending.kubernetes_version,
+        generation=attempt.generation,
+    )
+
+
+def process_start_ms(rows: Iterable[Row], header_s: str | None) -> int:
+    """Return when the scraped process started, from its metrics or the header; 0 if unknown."""
+    told = next((row.value for row in rows if row.series.metric == PROCESS_START), None)
+    if told is None:
+        try:
+            told = float(header_s or 0)
+        except ValueError:
+            told = 0.0
+    return round(told * 1000) if math.isfinite(told) and told > 0 else 0
+
+
+def kubernetes_version(rows: Iterable[Row]) -> str:
+    """Return git_version of kubernetes_build_info, or ""."""
+    info = next((row.series.labels for row in rows if row.series.metric == BUILD_INFO), "")
+    labels = msgspec.json.decode(info) if info else {}
+    return str(labels.get("git_version", ""))
