@@ -4,12 +4,13 @@ The rule this file owns: one process per data folder opens the engine (DESIGN 3)
 memory, and the temporary files that a killed process left are swept before the next one starts.
 """
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from schemas.settings import Settings
 
@@ -53,10 +54,16 @@ def address(settings: Settings) -> Address:
     return Address(dsn, path.name or DATABASE)
 
 
+def connection_string(folder: Path) -> str:
+    """Return how chDB names the engine in `folder`; within a process it must be the same text."""
+    return f"{os.path.realpath(folder)}?{urlencode(OPTIONS)}"
+
+
 def own_temporary_folder(settings: Settings) -> None:
     """Put this process's temporary files into the data folder, without those of dead processes.
 
-    Every embedded insert passes through such a file, and `kill -9` leaves it behind.
+    Every embedded insert passes through such a file, and `kill -9` leaves it behind. Call it with
+    the engine open: its lock says that no other process is using the folder.
     """
     folder = settings.data.absolute() / "sinks" / "tmp"
     shutil.rmtree(folder, ignore_errors=True)

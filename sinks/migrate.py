@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
+import click
 import pyarrow as pa
 
 from schemas.errors import SinkRefused
 from schemas.settings import RetentionSettings, Settings
 from sinks.engine import address
+from sinks.options import configured
 from sinks.store import Store
 
 log = logging.getLogger(__name__)
@@ -180,3 +182,18 @@ def _no_database(error: SinkRefused) -> bool:
 
 def _line(migration: Migration) -> str:
     return f"{migration.number:04d} {migration.name}"
+
+
+@click.command("migrate", short_help="bring the tables to this release")
+@click.option("--dry-run", is_flag=True, help="print what would be done, and do nothing")
+@configured
+def migrate_command(settings: Settings, dry_run: bool) -> None:
+    """Make and change tables as this release needs them; `sinks` does it at its start too.
+
+    Example: planewatch migrate --dry-run
+    """
+    done = migrate(settings, dry_run=dry_run)
+    for line in done:
+        click.echo(f"{'would apply' if dry_run else 'applied'} {line}")
+    if not done:
+        click.echo("the tables are those of this release")

@@ -6,6 +6,8 @@ same token again) or SinkRefused (the operator must act). A Store belongs to one
 """
 
 import re
+import time
+import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Self
@@ -47,6 +49,8 @@ ARROW_OUT: Final = {
     "output_format_arrow_compression_method": "none",
 }
 
+INSERT_ID: Final = "planewatch-insert-"
+SETTLE_S_MAX: Final = 60.0
 RETRY_AFTER_S: Final = 1.0
 CONNECT_TIMEOUT_S: Final = 10
 ANSWER_TIMEOUT_S: Final = 60
@@ -74,6 +78,9 @@ _AGAIN: Final = frozenset(
 """Codes that pass without anybody acting. 252 (TOO_MANY_PARTS) is decided by its text."""
 
 _TOO_MANY_PARTS: Final = 252
+_SAID: Final = re.compile(
+    r"DB::Exception: (.*?)(?: \(version [^)]*\))?(?: \(for url .*)?$", re.DOTALL
+)
 
 
 class Store:
@@ -106,12 +113,37 @@ class Store:
         except (ClickHouseError, ImportError) as error:
             raise _opening_error(error, where) from error
 
+    @classmethod
+    def at_front(cls, url: str, *, token: str, database: str) -> Self:
+        """Connect to the front of the sinks process that runs on this data folder.
+
+        Raises:
+            SinkRetry, SinkRefused: it does not answer, or does not let us in.
+        """
+        connect = partial(
+            clickhouse_connect.get_client,
+            dsn=url,
+            username="planewatch",
+            password=token,
+            database=database,
+            autogenerate_session_id=False,
+            send_receive_timeout=ANSWER_TIMEOUT_S,
+        )
+        try:
+            return cls(connect, database, embedded=False)
+        except ClickHouseError as error:
+            raise _typed(error, f"connect to {url}") from error
+
     def insert(self, table: str, rows: pa.Table, *, token: str) -> None:
         """Store all rows or none, as one part. The same token twice stores them once."""
         body = pa.BufferOutputStream()
         with pa.ipc.new_stream(body, rows.schema) as stream:
             stream.write_table(rows.combine_chunks())
-        settings = {**ONE_PART, "insert_deduplication_token": token}
+        settings = {
+            **ONE_PART,
+            "insert_deduplication_token": token,
+            "query_id": f"{INSERT_ID}{uuid.uuid4()}",  # dropped by the embedded engine
+        }
         try:
             self._client.raw_insert(
                 table,
@@ -136,14 +168,31 @@ class Store:
             answer = self._client.raw_query(sql, dict(parameters or {}), fmt="ArrowStream")
         except ClickHouseError as error:
             raise self._failed(error, _first_line(sql)) from error
-        if not answer:  # chDB sends no header when a statement has no rows
-            return pa.table({})
-        with pa.ipc.open_stream(answer) as stream:
-            return stream.read_all()
+        return read_arrow(answer)
+
+    def settle(self) -> None:
+        """Return when no insert of a writer that died or gave up can still succeed.
+
+        Raises:
+            SinkRetry: one is still running.
+        """
+        deadline_s = time.monotonic() + SETTLE_S_MAX
+        earlier = self._running()
+        while earlier & self._running():
+            if time.monotonic() > deadline_s:
+                raise SinkRetry("an earlier insert is still running", retry_after_s=RETRY_AFTER_S)
+            time.sleep(0.1)
 
     def close(self) -> None:
         """Give the connection back; the embedded engine stops with its last store."""
         self._client.close()
+
+    def _running(self) -> set[str]:
+        found = self.query(
+            "SELECT query_id FROM system.processes WHERE startsWith(query_id, {id:String})",
+            {"id": INSERT_ID},
+        )
+        return {row["query_id"] for row in found.to_pylist()}
 
     def _failed(self, error: ClickHouseError, doing: str) -> SinkRetry | SinkRefused:
         if self._embedded:
@@ -151,6 +200,22 @@ class Store:
             old, self._client = self._client, self._connect()  # the engine needs one open handle
             old.close()
         return _typed(error, doing)
+
+
+def read_arrow(answer: bytes) -> pa.Table:
+    """Return an answer in ArrowStream; a column of strings that are no text stays bytes."""
+    if not answer:  # a statement without a result
+        return pa.table({})
+    with pa.ipc.open_stream(answer) as stream:
+        table = stream.read_all()
+    for i, column in enumerate(table.columns):
+        if pa.types.is_string(column.type):
+            as_bytes = column.cast(pa.binary())
+            try:
+                as_bytes.cast(pa.utf8())
+            except pa.ArrowInvalid:
+                table = table.set_column(i, table.schema.names[i], as_bytes)
+    return table
 
 
 def _client(settings: Settings, where: Address, database: str, session: dict[str, Any]) -> Client:
@@ -199,7 +264,8 @@ def _opening_error(error: Exception, where: Address) -> SinkRetry | SinkRefused:
 def _typed(error: ClickHouseError, doing: str) -> SinkRetry | SinkRefused:
     """Return the error of ours that says who must act."""
     code = getattr(error, "code", None)
-    text = f"{doing}: {error}"
+    said = _SAID.search(str(error))
+    text = f"{doing}: {said[1] if said else error}"
     if code is None or code in _AGAIN:
         return SinkRetry(text, retry_after_s=RETRY_AFTER_S)
     if code == _TOO_MANY_PARTS and "max_partitions_per_insert_block" not in str(error):
