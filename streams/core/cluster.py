@@ -1,0 +1,325 @@
+"""Run one cluster. In: its records in the order of their partition. Out: indicators, alerts, state.
+
+The rule this file owns: outputs are a function of the records, and of nothing else. Each accepted
+scrape lets time pass; what passing time makes due (steps of facts, aligned evaluations) is done in
+the order of event time, then alerts are judged. Records up to the evaluated offset are taken in
+silently: that is how a replay rebuilds what was in memory.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.arrow import Frame
+from schemas.identity import Target
+from schemas.metrics import Metric
+from schemas.records import (
+    Change,
+    ClusterInfo,
+    IndicatorEnvelope,
+    LogBatch,
+    Outcome,
+    ScrapeEnvelope,
+)
+from schemas.topics import TopicName
+from streams.core import state
+from streams.core.assemble import Assembler, target_of
+from streams.core.evaluate import Evaluator
+from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
+from streams.core.outputs import Outputs, fact_rows
+from streams.core.promql.vector import EvaluationError
+from streams.core.rules.alerts import AlertBook
+from streams.core.rules.files import Group, RuleSet
+from streams.core.samples import FACTS_JOB, Scrape
+from streams.core.watermark import Budget, Verdict, Watermark, aligned
+
+FACTS_GROUP: Final = "facts"
+
+GAP_MS: Final = 900_000
+"""A jump of event time beyond this was an outage: the steps and evaluations within it never were.
+Shorter ones are filled by `silent` records."""
+
+Received = Mapping[TopicName, int]
+"""The last offset of each topic that has come, whatever cluster it was about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all clusters of a worker share."""
+
+    rules: RuleSet
+    rewind_ms: int
+    infos: Mapping[str, ClusterInfo] = field(default_factory=dict)
+
+
+class ClusterEngine:
+    """One cluster: a deterministic machine."""
+
+    def __init__(self, cluster: str, context: Context, *, epoch: int) -> None:
+        self.cluster = cluster
+        self.evaluated = -1  # offset in scrapes: nothing up to it is emitted again
+        self.heard_ms: int | None = None  # on the worker's clock; None: it begins to listen
+        self._context = context
+        self._rules = context.rules
+        self._info = context.infos.get(cluster, ClusterInfo())
+        self._epoch = epoch
+        self._assembler = Assembler()
+        self._watermark = Watermark(cluster)
+        self._facts = Facts()
+        self._evaluator = Evaluator(self._rules, cluster)
+        self._book = AlertBook(cluster, epoch)
+        self._alerts_saved = b""
+        self._budget = Budget()
+        self._aligned: dict[str, int] = {}
+        self._join_only_to = -1  # offset in scrapes up to which chunks are joined, and no more
+        self._facts_known: Received = {}  # offsets of changes and logs that the snapshot holds
+        self._steps_known: dict[int, StepOffsets] = {}  # of the replay, by end
+        self._steps_new: list[StepOffsets] = []  # since the last rewind point
+        self._points = 0
+        self._noted_ms = 0
+        self._replayed = True
+        self._asked: dict[Target, int] = {}  # ticks of `silent` records that were written
+
+    @classmethod
+    def restore(
+        cls, cluster: str, context: Context, saved: state.Saved, *, stale: bool = False
+    ) -> "ClusterEngine":
+        """Return the engine as it was at the rewind point; records from there on complete it.
+
+        stale: they are not read again; it goes on from what was saved.
+        """
+        position, point = saved.position, saved.point
+        made = cls(cluster, context, epoch=position.epoch)
+        made.evaluated = position.evaluated
+        made._watermark = Watermark.restore(cluster, point.watermark)
+        made._facts = Facts.restore(point.facts)
+        if saved.alerts is not None:
+            made._book = AlertBook.restore(cluster, saved.alerts, context.rules)
+            made._alerts_saved = saved.alerts
+        made._budget = Budget(position.budget.tokens, position.budget.at_ms)
+        names = {group.name for group in context.rules.groups}
+        made._aligned = {name: t for name, t in position.aligned.items() if name in names}
+        for name in names - made._aligned.keys():
+            made._aligned[name] = position.newest_ms  # a new group begins now
+        made._join_only_to = position.evaluated if stale else point.received[TopicName.SCRAPES]
+        made._facts_known = point.received
+        made._steps_known = {step.end_ms: step for step in saved.steps}
+        made._steps_new = list(position.steps)
+        made._points, made._noted_ms = position.points, position.newest_ms
+        made._replayed = False
+        return made
+
+    def on_change(self, offset: int, change: Change) -> Outputs:
+        """Take one change."""
+        known = offset <= self._facts_known.get(TopicName.CHANGES, -1)
+        return self._waits(known or self._facts.on_change(offset, change))
+
+    def on_logs(self, offset: int, batch: LogBatch) -> Outputs:
+        """Take a batch of log lines."""
+        known = offset <= self._facts_known.get(TopicName.LOGS, -1)
+        return self._waits(known or self._facts.on_logs(offset, batch))
+
+    def on_scrape(self, offset: int, frame: Frame[ScrapeEnvelope], received: Received) -> Outputs:
+        """Take one chunk of a scrape; `received` includes it."""
+        out = Outputs()
+        if offset > self.evaluated:
+            self._end_replay()
+        scrape, dropped = self._assembler.add(offset, frame)
+        live = offset > self.evaluated
+        self.evaluated = max(self.evaluated, offset)
+        for why in dropped:
+            out.count(Metric.RECORDS_DROPPED, reason=why.value)
+        if scrape is not None and offset > self._join_only_to and self._accept(scrape, out):
+            self._advance(out, received, live=live)
+            if live:
+                self._judge_alerts(out)
+                self._save(out, received)
+        return out if live else Outputs()
+
+    def silent(self, now_ms: int) -> list[ScrapeEnvelope]:
+        """Return the records to write for targets of which nobody hears, at the worker's time."""
+        if self.heard_ms is None:
+            self.heard_ms = now_ms
+        due = self._watermark.silent(now_ms, self.heard_ms)
+        due = [one for one in due if one.tick_ms > self._asked.get(target_of(one), 0)]
+        self._asked |= {target_of(one): one.tick_ms for one in due}
+        return due
+
+    def initial(self, received: Received) -> Outputs:
+        """Return what to save when the cluster is first seen, before its first record is taken."""
+        out = Outputs()
+        self._note(out, received)
+        out.writes[state.POSITION] = state.encode(self._position())
+        return out
+
+    def _waits(self, room: bool) -> Outputs:
+        out = Outputs()
+        if not room:
+            out.count(Metric.LIMIT_HITS, limit="facts_pending")
+        return out
+
+    def _accept(self, scrape: Scrape, out: Outputs) -> bool:
+        """Take a whole scrape; return whether time may have passed by it."""
+        envelope = scrape.envelope
+        verdict = self._watermark.judge(envelope)
+        if verdict is not Verdict.ACCEPTED:
+            if verdict is Verdict.LATE:
+                out.count(Metric.LATE, topic=TopicName.SCRAPES)
+            return False
+        try:
+            self._evaluator.accept(scrape)
+        except EvaluationError:
+            out.count(Metric.LIMIT_HITS, limit="targets")
+            return False
+        newest_ms = self._watermark.newest_ms
+        self._watermark.accept(envelope)
+        if envelope.outcome is Outcome.OK and envelope.kubernetes_version:
+            self._info = _with_version(self._info, envelope.kubernetes_version)
+        if not newest_ms or envelope.tick_ms - newest_ms > GAP_MS:
+            self._begin(envelope.tick_ms)
+        return True
+
+    def _begin(self, t_ms: int) -> None:
+        """Let steps and evaluations start at `t_ms`."""
+        self._facts.open(t_ms)
+        for group in self._rules.groups:
+            self._aligned[group.name] = max(self._aligned.get(group.name, 0), t_ms)
+
+    def _advance(self, out: Outputs, received: Received, *, live: bool) -> None:
+        """Do everything that is due now, in the order of event time."""
+        frontier_ms = self._watermark.frontier()
+        evaluations = sorted(self._evaluations_due() if live else ())
+        for t_ms, _, group in evaluations:
+            self._close_steps(t_ms, out, received, live=live)
+            self._evaluate(group, t_ms, out)
+        self._close_steps(frontier_ms, out, received, live=live)
+
+    def _evaluations_due(self) -> Iterator[tuple[int, int, Group]]:
+        for number, group in enumerate(self._rules.groups):
+            upto_ms = self._watermark.frontier(group.interval_ms)
+            for t_ms in aligned(self._aligned[group.name], upto_ms, group.interval_ms):
+                yield t_ms, number, group
+
+    def _evaluate(self, group: Group, t_ms: int, out: Outputs) -> None:
+        self._aligned[group.name] = t_ms
+        result = self._evaluator.evaluate_records(group, t_ms)
+        for rule, _ in result.failures:
+            out.count(Metric.RULE_FAILURES, rule=rule)
+        out.count(Metric.EVALUATIONS, group=group.name)
+        if len(result.rows):
+            envelope = self._envelope(group.name, t_ms, group.interval_ms)
+            out.indicators.append((envelope, result.rows))
+
+    def _close_steps(self, upto_ms: int, out: Outputs, received: Received, *, live: bool) -> None:
+        while self._facts.due(upto_ms):
+            end_ms = self._facts.end_ms
+            assert end_ms is not None, "a step is due, so one is open"
+            now = StepOffsets(end_ms, received[TopicName.CHANGES], received[TopicName.LOGS])
+            step = self._facts.close(self._steps_known.get(end_ms, now))
+            # Known is a fact only when its step has closed: that is the time of its samples.
+            known_ms = end_ms + CLOSE_AFTER_MS
+            pace_ms = max(STEP_MS, self._watermark.pace_ms())
+            self._evaluator.accept_facts(known_ms, pace_ms, step.samples)
+            if not live:
+                continue
+            self._steps_new.append(now)
+            for topic, late in step.late.items():
+                out.count(Metric.LATE, late, topic=topic)
+            out.count(Metric.LIMIT_HITS, step.limits, limit="facts_series")
+            if samples := [*step.samples, *self._book.series()]:
+                envelope = self._envelope(FACTS_GROUP, end_ms, STEP_MS)
+                out.indicators.append((envelope, fact_rows(samples, FACTS_JOB)))
+
+    def _judge_alerts(self, out: Outputs) -> None:
+        t_ms = self._watermark.now_ms
+        if not self._budget.take(t_ms):
+            return
+        active = self._evaluator.evaluate_alerts(t_ms)
+        for rule, _ in self._evaluator.alert_failures:
+            out.count(Metric.RULE_FAILURES, rule=rule)
+        out.alerts += self._book.update(
+            active,
+            t_ms,
+            watermark_ms=self._watermark.frontier() or self._watermark.newest_ms,
+            present=lambda rule, labels: self._evaluator.inputs_present(rule, labels, t_ms),
+            cluster_info=self._info,
+        )
+        out.tombstones += self._book.tombstones(t_ms)
+        for alert in out.alerts:
+            out.count(Metric.ALERTS_PUBLISHED, status=alert.status)
+
+    def _save(self, out: Outputs, received: Received) -> None:
+        """Save the alerts first: states that are newer than the position do no harm."""
+        due = self._watermark.newest_ms - self._noted_ms >= state.NOTE_MS
+        alerts = self._book.snapshot()
+        if due or alerts != self._alerts_saved:
+            out.writes[state.ALERTS] = self._alerts_saved = alerts
+        if due:
+            self._note(out, received)
+        out.writes[state.POSITION] = state.encode(self._position())
+
+    def _note(self, out: Outputs, received: Received) -> None:
+        """Note a rewind point after the newest record."""
+        self._points += 1
+        self._noted_ms = self._watermark.newest_ms
+        next_offset = received[TopicName.SCRAPES] + 1
+        waiting = self._assembler.first_offset
+        point = state.RewindPoint(
+            number=self._points,
+            newest_ms=self._noted_ms,
+            read_from=next_offset if waiting is None else waiting,
+            received=dict(received),
+            watermark=self._watermark.snapshot(),
+            facts=self._facts.snapshot(),
+            steps=self._steps_new,
+        )
+        self._steps_new = []
+        kind = state.point_kind(self._points, self._context.rewind_ms)
+        out.writes[kind] = state.encode(point)
+
+    def _position(self) -> state.Position:
+        return state.Position(
+            epoch=self._epoch,
+            evaluated=self.evaluated,
+            newest_ms=self._watermark.newest_ms,
+            aligned=self._aligned,
+            steps=self._steps_new,
+            budget=self._budget,
+            points=self._points,
+        )
+
+    def _end_replay(self) -> None:
+        """Evaluate once more what was evaluated last: other rules read those results."""
+        if self._replayed:
+            return
+        self._replayed = True
+        self._steps_known = {}
+        groups = sorted(
+            (self._aligned[group.name], number, group)
+            for number, group in enumerate(self._rules.groups)
+        )
+        for t_ms, _, group in groups:
+            self._evaluator.evaluate_records(group, t_ms)
+
+    def _envelope(self, group: str, t_ms: int, interval_ms: int) -> IndicatorEnvelope:
+        return IndicatorEnvelope(
+            cluster=self.cluster,
+            group=group,
+            t_ms=t_ms,
+            interval_ms=interval_ms,
+            rules_hash=self._rules.hash,
+            epoch=self._epoch,
+        )
+
+
+def _with_version(info: ClusterInfo, version: str) -> ClusterInfo:
+    if info.kubernetes_version == version:
+        return info
+    return ClusterInfo(
+        uid=info.uid,
+        name=info.name,
+        environment=info.environment,
+        region=info.region,
+        kubernetes_version=version,
+        node_count=info.node_count,
+    )

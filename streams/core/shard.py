@@ -1,0 +1,204 @@
+"""Run the clusters of one partition. In: its records of all input topics, and what the table says.
+Out: outputs of a cluster; the offsets from which a replay must read.
+
+The rules this file owns:
+- A record is taken once: one that comes again (Faust delivers anew after a rebalance) is passed.
+- A record on another partition than its cluster's would split the cluster: it is undecodable.
+- A replay reads each topic from the earliest offset that a cluster needs; changes and logs are
+  read to where they ended at the assignment before scrapes are, so that steps find their facts.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.arrow import decode_scrape
+from schemas.codec import decode
+from schemas.errors import DecodeError
+from schemas.identity import is_cluster_id
+from schemas.metrics import Metric
+from schemas.partition import partition_of
+from schemas.records import Change, LogBatch, Outcome, ScrapeEnvelope
+from schemas.topics import TopicName
+from streams.core import state
+from streams.core.cluster import ClusterEngine, Context
+from streams.core.outputs import Outputs
+
+INPUTS: Final = (TopicName.SCRAPES, TopicName.CHANGES, TopicName.AUDIT, TopicName.LOGS)
+
+STALE_MS: Final = 3_600_000
+"""A cluster that is this much behind the newest of its partition is gone: nobody reads back for it,
+its windows have run dry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one record led to, and for which cluster."""
+
+    cluster: str
+    outputs: Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The worker's two clocks."""
+
+    wall_ms: int
+    event_ms: int
+
+
+class Shard:
+    """The clusters of one partition."""
+
+    def __init__(
+        self, partition: int, partitions: int, context: Context, *, clusters_max: int
+    ) -> None:
+        self.partition = partition
+        self.engines: dict[str, ClusterEngine] = {}
+        self.received: dict[TopicName, int] = {}  # last offset of each topic that was taken
+        self._partitions = partitions
+        self._context = context
+        self._clusters_max = clusters_max
+        self._wanted: dict[TopicName, int] = {}
+        self._ends: Mapping[TopicName, int] = {}
+        self.lost: list[str] = []  # clusters whose saved state cannot be read, and why
+
+    def restore(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take the state of this partition's clusters from the items of the table."""
+        found = {}
+        for cluster, kinds in state.by_cluster(items).items():
+            if partition_of(cluster, self._partitions) != self.partition:
+                continue
+            try:
+                one = state.saved(kinds, self._context.rewind_ms)
+            except DecodeError as error:
+                self.lost.append(f"{cluster}: {error}")
+                continue
+            if one is not None:
+                found[cluster] = one
+        newest_ms = max((one.position.newest_ms for one in found.values()), default=0)
+        for cluster, one in found.items():
+            stale = one.position.newest_ms < newest_ms - STALE_MS
+            self.engines[cluster] = ClusterEngine.restore(cluster, self._context, one, stale=stale)
+            if not stale:
+                self._want(TopicName.SCRAPES, one.point.read_from)
+                for topic in INPUTS[1:]:
+                    self._want(topic, one.point.received[topic] + 1)
+
+    def begin(
+        self,
+        committed: Mapping[TopicName, int | None],
+        earliest: Mapping[TopicName, int],
+        ends: Mapping[TopicName, int],
+    ) -> dict[TopicName, int]:
+        """Return the offset from which to read each topic.
+
+        committed: of the consumer group, None where there is none; earliest, ends: of the log.
+        """
+        self._ends = ends
+        seeks = {}
+        for topic in INPUTS:
+            offsets = [o for o in (self._wanted.get(topic), committed[topic]) if o is not None]
+            at = max(min(offsets, default=earliest[topic]), earliest[topic])
+            seeks[topic] = min(at, ends[topic])
+        self.received = {topic: offset - 1 for topic, offset in seeks.items()}
+        return seeks
+
+    @property
+    def waits_for_facts(self) -> bool:
+        """Whether changes and logs have not been read yet to where they ended."""
+        return any(
+            self.received[topic] < self._ends[topic] - 1
+            for topic in (TopicName.CHANGES, TopicName.LOGS)
+        )
+
+    def wait_no_more(self) -> None:
+        """Go on without the changes and logs that have not come."""
+        self._ends = {**self._ends, TopicName.CHANGES: 0, TopicName.LOGS: 0}
+
+    @property
+    def replaying(self) -> bool:
+        """Whether scrapes are read that were evaluated before."""
+        evaluated = max((one.evaluated for one in self.engines.values()), default=-1)
+        last = min(evaluated, self._ends[TopicName.SCRAPES] - 1)
+        return self.received[TopicName.SCRAPES] < last
+
+    def on_record(
+        self, topic: TopicName, offset: int, value: bytes | None, now: Now
+    ) -> Result | None:
+        """Take one record; None where nothing comes of it.
+
+        Raises:
+            DecodeError: it cannot be read; it counts as taken.
+        """
+        if offset <= self.received[topic]:
+            return None
+        before, self.received[topic] = self.received[topic], offset
+        if topic is TopicName.SCRAPES:
+            return self._on_scrape(offset, value, now, before)
+        if topic is TopicName.CHANGES:
+            change = decode(value, Change)
+            return self._on_fact(topic, offset, change, now, before)
+        if topic is TopicName.LOGS:
+            batch = decode(value, LogBatch)
+            return self._on_fact(topic, offset, batch, now, before)
+        return None  # audit: no rule reads it yet
+
+    def silent(self, now: Now) -> list[ScrapeEnvelope]:
+        """Return the `silent` records to write; none before everything was read again."""
+        if self.waits_for_facts or self.replaying:
+            return []
+        return [one for engine in self.engines.values() for one in engine.silent(now.event_ms)]
+
+    def _want(self, topic: TopicName, offset: int) -> None:
+        self._wanted[topic] = min(offset, self._wanted.get(topic, offset))
+
+    def _on_scrape(self, offset: int, value: bytes | None, now: Now, before: int) -> Result:
+        frame = decode_scrape(value)
+        envelope = frame.envelope
+        if envelope.interval_ms <= 0 or not 0 <= envelope.chunk < envelope.chunks:
+            raise DecodeError(
+                f"interval {envelope.interval_ms} ms, chunk {envelope.chunk} of {envelope.chunks}"
+            )
+        out = Outputs()
+        engine = self._engine(envelope.cluster, TopicName.SCRAPES, now, before, out)
+        if engine is not None:
+            replayed = offset <= engine.evaluated
+            out.count(Metric.REPLAYED, float(replayed), topic=TopicName.SCRAPES)
+            if envelope.outcome is not Outcome.SILENT:
+                engine.heard_ms = now.event_ms
+            out = out.then(engine.on_scrape(offset, frame, self.received))
+        return Result(envelope.cluster, out)
+
+    def _on_fact(
+        self, topic: TopicName, offset: int, record: Change | LogBatch, now: Now, before: int
+    ) -> Result:
+        out = Outputs()
+        engine = self._engine(record.cluster, topic, now, before, out)
+        if engine is None:
+            return Result(record.cluster, out)
+        if isinstance(record, Change):
+            out = out.then(engine.on_change(offset, record))
+        else:
+            out = out.then(engine.on_logs(offset, record))
+        return Result(record.cluster, out)
+
+    def _engine(
+        self, cluster: str, topic: TopicName, now: Now, before: int, out: Outputs
+    ) -> ClusterEngine | None:
+        """Return the engine of a cluster, made when it is first seen."""
+        if engine := self.engines.get(cluster):
+            return engine
+        if not is_cluster_id(cluster):
+            raise DecodeError(f"{cluster!r} is no cluster id")
+        if (home := partition_of(cluster, self._partitions)) != self.partition:
+            raise DecodeError(
+                f"{cluster} belongs on partition {home} of {self._partitions}, not {self.partition}"
+            )
+        if len(self.engines) >= self._clusters_max:
+            out.count(Metric.LIMIT_HITS, limit="clusters_max")
+            return None
+        engine = ClusterEngine(cluster, self._context, epoch=now.wall_ms)
+        self.engines[cluster] = engine
+        out.writes.update(engine.initial({**self.received, topic: before}).writes)
+        return engine

@@ -1,0 +1,218 @@
+"""Tell how far event time has passed in one cluster. In: the envelopes of accepted scrapes. Out:
+the frontier of time, aligned moments, silent targets.
+
+The rule this file owns: only scrapes pass time. A moment has passed when every live target has
+scraped beyond it, or when the newest tick is beyond it by a grace; what is missing then is missing
+from the result. A live target's newest tick is at most 3 of its own intervals behind the newest.
+"""
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from schemas.identity import Target
+from schemas.records import Outcome, ScrapeEnvelope
+from streams.core.assemble import target_of
+
+GRACE_MS: Final = 15_000
+"""How long a moment waits for live targets at least."""
+
+LIVE_INTERVALS: Final = 3
+SILENT_MS_MAX: Final = 900_000
+"""How long records are written for a silent target: then every window has run dry."""
+
+FORGET_MS: Final = 3_600_000
+BURST: Final = 5.0
+
+
+class Verdict(Enum):
+    """What a scrape is to the clock of its cluster."""
+
+    ACCEPTED = "accepted"
+    REPEATED = "repeated"  # the last accepted one, sent again
+    LATE = "late"
+
+
+class TargetClock(msgspec.Struct, frozen=True, array_like=True):
+    """The last accepted scrape of one target."""
+
+    job: str
+    instance: str
+    path: str
+    interval_ms: int
+    tick_ms: int
+    heard_ms: int  # tick of the last record that its producer wrote
+    sequence: int
+    scrape_id: str
+    labels: dict[str, str]
+
+
+class WatermarkState(msgspec.Struct, frozen=True):
+    """A snapshot."""
+
+    first_ms: int | None
+    newest_ms: int
+    now_ms: int
+    targets: list[TargetClock]
+
+
+class Watermark:
+    """Event time of one cluster: a deterministic function of the accepted scrapes."""
+
+    def __init__(self, cluster: str) -> None:
+        self._cluster = cluster
+        self._targets: dict[Target, TargetClock] = {}
+        self.first_ms: int | None = None  # tick of the first scrape ever
+        self.newest_ms = 0  # newest tick
+        self.now_ms = 0  # newest tick or request: the time of a live evaluation
+
+    def judge(self, envelope: ScrapeEnvelope) -> Verdict:
+        """Tell whether a scrape is new for its target."""
+        last = self._targets.get(target_of(envelope))
+        if last is None or envelope.tick_ms > last.tick_ms:
+            return Verdict.ACCEPTED
+        return Verdict.REPEATED if envelope.scrape_id == last.scrape_id else Verdict.LATE
+
+    def accept(self, envelope: ScrapeEnvelope) -> None:
+        """Let time pass by a scrape that was judged ACCEPTED."""
+        target = target_of(envelope)
+        if self.first_ms is None:
+            self.first_ms = envelope.tick_ms
+        self.newest_ms = max(self.newest_ms, envelope.tick_ms)
+        self.now_ms = max(self.now_ms, envelope.tick_ms, envelope.start_ms)
+        if envelope.outcome is Outcome.REMOVED:
+            self._targets.pop(target, None)
+            return
+        last = self._targets.get(target)
+        unheard = last.heard_ms if last and envelope.outcome is Outcome.SILENT else None
+        self._targets[target] = TargetClock(
+            target.job,
+            target.instance,
+            target.path,
+            envelope.interval_ms,
+            envelope.tick_ms,
+            envelope.tick_ms if unheard is None else unheard,
+            envelope.sequence,
+            envelope.scrape_id,
+            envelope.target_labels,
+        )
+        if last is None:
+            self._forget()
+
+    def frontier(self, grace_ms: int = GRACE_MS) -> int:
+        """Return up to when time has passed; `grace_ms` is how long it waits for a live target.
+
+        Before the first grace is over nothing has passed: other targets may be about to appear.
+        """
+        if self.first_ms is None or self.newest_ms < self.first_ms + GRACE_MS:
+            return 0
+        waiting = min(
+            (one.tick_ms for one in self._targets.values() if self._is_live(one)),
+            default=self.newest_ms,
+        )
+        return max(waiting, self.newest_ms - max(grace_ms, GRACE_MS))
+
+    def pace_ms(self) -> int:
+        """Return the longest interval of the live targets: how often time passes at least."""
+        live = (one.interval_ms for one in self._targets.values() if self._is_live(one))
+        return max(live, default=GRACE_MS)
+
+    def silent(self, now_ms: int, heard_ms: int) -> list[ScrapeEnvelope]:
+        """Return the `silent` records that are due.
+
+        `heard_ms` is when the worker last heard of the cluster, on the clock of `now_ms`. Nothing
+        is due within 3 intervals of the quickest target, before a target's own 3 intervals have
+        passed, or after 15 minutes.
+        """
+        quickest = min((one.interval_ms for one in self._targets.values()), default=None)
+        if quickest is None or now_ms - heard_ms < LIVE_INTERVALS * quickest:
+            return []
+        return [
+            self._silence(target, one)
+            for target, one in self._targets.items()
+            if (tick := _next_silent(one)) <= now_ms and tick <= one.heard_ms + SILENT_MS_MAX
+        ]
+
+    def snapshot(self) -> WatermarkState:
+        """Return all of it as a value."""
+        return WatermarkState(
+            self.first_ms, self.newest_ms, self.now_ms, list(self._targets.values())
+        )
+
+    @classmethod
+    def restore(cls, cluster: str, state: WatermarkState) -> "Watermark":
+        """Return the watermark of a snapshot."""
+        made = cls(cluster)
+        made.first_ms, made.newest_ms, made.now_ms = state.first_ms, state.newest_ms, state.now_ms
+        made._targets = {
+            Target(cluster, one.job, one.instance, one.path): one for one in state.targets
+        }
+        return made
+
+    def _is_live(self, one: TargetClock) -> bool:
+        return self.newest_ms - one.tick_ms <= LIVE_INTERVALS * one.interval_ms
+
+    def _silence(self, target: Target, one: TargetClock) -> ScrapeEnvelope:
+        tick_ms = _next_silent(one)
+        return ScrapeEnvelope(
+            cluster=target.cluster,
+            job=target.job,
+            instance=target.instance,
+            path=target.path,
+            target_labels=one.labels,
+            scrape_id=f"silent-{tick_ms}",
+            tick_ms=tick_ms,
+            start_ms=tick_ms,
+            end_ms=tick_ms,
+            interval_ms=one.interval_ms,
+            sequence=one.sequence,  # nobody scraped: the target's own count does not move
+            outcome=Outcome.SILENT,
+            reason=f"no producer wrote for {(tick_ms - one.heard_ms) // 1000} s",
+            generation="streams",
+        )
+
+    def _forget(self) -> None:
+        """Let targets go that nobody has scraped for long; a new one has just come."""
+        old = [
+            target
+            for target, one in self._targets.items()
+            if self.newest_ms - one.tick_ms > max(FORGET_MS, LIVE_INTERVALS * one.interval_ms)
+        ]
+        for target in old:
+            del self._targets[target]
+
+
+def _next_silent(one: TargetClock) -> int:
+    return one.tick_ms + LIVE_INTERVALS * one.interval_ms
+
+
+def floor_ms(t_ms: int, interval_ms: int) -> int:
+    """Return the newest multiple of `interval_ms` at or before `t_ms`."""
+    return t_ms // interval_ms * interval_ms
+
+
+def aligned(after_ms: int, upto_ms: int, interval_ms: int) -> range:
+    """Return the multiples of `interval_ms` after `after_ms`, up to and with `upto_ms`."""
+    return range(floor_ms(after_ms, interval_ms) + interval_ms, upto_ms + 1, interval_ms)
+
+
+class Budget(msgspec.Struct):
+    """How often alerts may be judged: once an event second in the long run, a few at a time.
+
+    Targets whose ticks fall into one second are judged one by one; in a cluster that is scraped
+    many times a second a scrape may wait for the next one.
+    """
+
+    tokens: float = BURST
+    at_ms: int = 0
+
+    def take(self, t_ms: int) -> bool:
+        """Tell whether an evaluation at `t_ms` may happen, and count it."""
+        earned = max(0, t_ms - self.at_ms) / 1000 if self.at_ms else 0.0
+        self.tokens = min(BURST, self.tokens + earned)
+        self.at_ms = max(self.at_ms, t_ms)
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
