@@ -1,0 +1,133 @@
+"""Make Faust's consumer replay. In: assignments. Out: positions from which state can be rebuilt.
+
+The rules this file owns:
+- Before partitions go, the record in hand is finished and what was acknowledged is committed: Faust
+  forgets acknowledged offsets first, and the next owner would read them again.
+- Where partitions are read from is decided after the table was recovered, in `perform_seek`, which
+  Faust calls last; every other place is undone by it. Faust also calls it while flow is stopped,
+  before recovery and perhaps beside the call that counts: so calls take turns, and each ends with
+  our seeks.
+- The offsets come from the table, not from times: an embedded broker cannot look times up.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, TransportT
+
+from schemas.errors import BrokerError
+from schemas.topics import TopicName
+from streams.core.shard import INPUTS
+
+FAUST: Final = logging.getLogger("faust")
+
+REST_S: Final = 5.0
+"""How long a rebalance waits for the record in hand; the session would end after 10 s."""
+
+Offsets = Mapping[TopicName, int]
+
+
+class Keeper(Protocol):
+    """Who keeps the state of the partitions."""
+
+    inputs: Mapping[str, TopicName]
+    """The input topics by full name."""
+
+    async def rest(self, timeout_s: float) -> None:
+        """Wait until no record is in hand; state of which that cannot be said is dropped."""
+
+    def keep(self, partitions: frozenset[int]) -> None:
+        """Drop the state of all other partitions."""
+
+    def seek(
+        self,
+        partition: int,
+        committed: Mapping[TopicName, int | None],
+        earliest: Offsets,
+        ends: Offsets,
+    ) -> Offsets:
+        """Return from where to read a partition's topics, now that the table is whole."""
+
+    def sought(self) -> None:
+        """Everything is in place; records may come."""
+
+
+class ReplayingConsumer(driver.Consumer):
+    """The consumer of the workers."""
+
+    app: "ReplayingApp"
+    logger = FAUST  # it tells each step of a start, as Faust's own classes do
+    _recovered: int | None = None  # generation whose table is whole
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._seeking = asyncio.Lock()
+        self.app.on_rebalance_complete.connect(self._on_recovered)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish what is in hand and commit it."""
+        self._recovered = None
+        if revoked:
+            self.stop_flow()
+            await self.app.keeper.rest(REST_S)
+            await self.app.producer.flush()
+            await self.commit()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Drop the state of partitions that went to others."""
+        self.app.keeper.keep(frozenset(tp.partition for tp in assigned))
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _on_recovered(self, *_: Any, **__: Any) -> None:
+        """Note that the table is whole; Faust calls perform_seek next."""
+        self._recovered = self.app.consumer_generation_id
+
+    async def perform_seek(self) -> None:
+        """Go to the committed offsets, then to where each partition must be read from."""
+        async with self._seeking:
+            await super().perform_seek()
+            if self._recovered == self.app.consumer_generation_id:
+                await self._seek_for_state()
+
+    async def _seek_for_state(self) -> None:
+        inputs = self.app.keeper.inputs
+        tps = {tp for tp in self.assignment() if tp.topic in inputs}
+        if not tps:
+            self.app.keeper.sought()
+            return
+        # Both at once: the broker answers after the fetch that is under way, 1.5 s later.
+        earliest, ends = await asyncio.gather(self.earliest_offsets(*tps), self.highwaters(*tps))
+        seeks: dict[TP, int] = {}
+        for partition in sorted({tp.partition for tp in tps}):
+            mine = {inputs[tp.topic]: tp for tp in tps if tp.partition == partition}
+            if missing := set(INPUTS) - mine.keys():
+                raise BrokerError(
+                    f"Faust assigned partition {partition} without {', '.join(sorted(missing))}: "
+                    "all workers of a group must run the same release"
+                )
+            offsets = self.app.keeper.seek(
+                partition,
+                {topic: self._committed_offset[tp] for topic, tp in mine.items()},
+                {topic: earliest[tp] for topic, tp in mine.items()},
+                {topic: ends[tp] for topic, tp in mine.items()},
+            )
+            seeks |= {tp: offsets[topic] for topic, tp in mine.items()}
+        await self.seek_wait(seeks)
+        self.app.keeper.sought()
+
+
+class ReplayingApp(faust.App):
+    """A Faust app whose consumer is ours."""
+
+    keeper: Keeper
+    logger = FAUST
+
+    def _new_transport(self) -> TransportT:
+        transport = super()._new_transport()
+        setattr(transport, "Consumer", ReplayingConsumer)  # noqa: B010 a hook its type hides
+        return transport

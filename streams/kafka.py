@@ -1,0 +1,70 @@
+"""Ask the broker what Faust does not. In: settings, the broker. Out: passwords, partition counts.
+
+The rule this file owns: all topics of the registry exist and have the same number of partitions, or
+the stage does not start; a missing topic may still be on its way.
+"""
+
+import logging
+import time
+from typing import Final
+
+from confluent_kafka import KafkaException, Producer
+
+from schemas import config
+from schemas.errors import BrokerError
+from schemas.kafka import client_settings, topic_names
+from schemas.run import Broker
+from schemas.settings import KafkaSettings, Settings
+
+METADATA_TIMEOUT_S: Final = 30.0
+TOPICS_WAIT_S: Final = 30.0
+POLL_S: Final = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+def kafka_password(kafka: KafkaSettings) -> str | None:
+    """Return the password of the Kafka clients, or None where SASL is not configured.
+
+    Raises:
+        ConfigError: the file that holds it cannot be read.
+    """
+    if kafka.sasl is None:
+        return None
+    return config.secret(kafka.sasl.password_file, "kafka.sasl.password_file")
+
+
+def partitions_of(settings: Settings, broker: Broker, password: str | None) -> int:
+    """Return how many partitions each topic has; wait a while for topics that are not there.
+
+    Raises:
+        BrokerError: the broker does not answer, lacks a topic, or its topics differ.
+    """
+    client = Producer(client_settings(settings.kafka, broker.bootstrap, password), logger=logger)
+    names = set(topic_names(settings.kafka).values())
+    end = time.monotonic() + TOPICS_WAIT_S
+    try:
+        if broker.embedded:
+            for name in names:
+                client.list_topics(name, timeout=METADATA_TIMEOUT_S)  # asking for it makes it
+        while missing := names - (counts := _counts(client)).keys():
+            if time.monotonic() > end:
+                listed = ", ".join(sorted(missing))
+                raise BrokerError(
+                    f"{broker.bootstrap} lacks {listed}: create them with "
+                    "`planewatch topics --create`"
+                )
+            logger.info("waiting for topics missing=%d", len(missing))
+            time.sleep(POLL_S)
+    except KafkaException as error:
+        raise BrokerError(f"Kafka at {broker.bootstrap} does not answer: {error}") from error
+    ours = {name: counts[name] for name in sorted(names)}
+    if len(set(ours.values())) != 1:
+        listed = ", ".join(f"{name} has {count}" for name, count in ours.items())
+        raise BrokerError(f"all topics need the same number of partitions: {listed}")
+    return next(iter(ours.values()))
+
+
+def _counts(client: Producer) -> dict[str, int]:
+    topics = client.list_topics(timeout=METADATA_TIMEOUT_S).topics
+    return {name: len(topic.partitions) for name, topic in topics.items() if topic.partitions}

@@ -1,0 +1,142 @@
+"""Keep the shards of the partitions that this worker owns. In: assignments, progress. Out: where to
+read from, which shard takes a record, when the worker is ready.
+
+The rules this file owns:
+- A partition that stays through a rebalance goes on; one that is new is rebuilt from the table.
+- After an assignment the scrapes of a partition are held back until its changes and logs were read
+  to where they ended, at most FACTS_WAIT_S; facts that come later count as late. They are held at
+  the consumer: an agent that waited would fill the queue that all topics share.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from faust.types import TP, TableT
+
+from schemas.kafka import topic_names
+from schemas.metrics import Metric
+from schemas.topics import TopicName
+from streams.consumer import Offsets, ReplayingApp
+from streams.core.shard import INPUTS, Shard
+from streams.stage import Stage
+
+FACTS_WAIT_S: Final = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Partitions:
+    """The shards of this worker; the consumer's Keeper."""
+
+    def __init__(self, app: ReplayingApp, stage: Stage, table: TableT[Any, Any]) -> None:
+        self.ready = asyncio.Event()  # assigned, and nothing left to replay
+        names = topic_names(stage.settings.kafka)
+        self.inputs: Mapping[str, TopicName] = {names[topic]: topic for topic in INPUTS}
+        self._scrapes = names[TopicName.SCRAPES]
+        self._app, self._stage, self._table = app, stage, table
+        self._shards: dict[int, Shard] = {}
+        self._held: set[int] = set()  # partitions whose scrapes are held back
+        self._in_hand: Counter[int] = Counter()  # records that are being handled, by partition
+        self._resting = asyncio.Event()
+        self._resting.set()
+        app.keeper = self
+
+    @contextmanager
+    def in_hand(self, partition: int) -> Iterator[Shard | None]:
+        """Give the shard for one record; None where its partition went to another worker."""
+        self._in_hand[partition] += 1
+        self._resting.clear()
+        try:
+            yield self._shards.get(partition)
+        finally:
+            self._in_hand -= Counter([partition])
+            if not self._in_hand:
+                self._resting.set()
+
+    def live(self) -> list[Shard]:
+        """Return the shards."""
+        return list(self._shards.values())
+
+    def progress(self, shard: Shard) -> None:
+        """Note that a shard took a record: something may have waited for it."""
+        if shard.partition in self._held and not shard.waits_for_facts:
+            self._release(shard.partition)
+        if not self.ready.is_set():
+            self._check_ready()
+
+    async def rest(self, timeout_s: float) -> None:
+        """Wait until no record is in hand; drop the shards of records that take longer."""
+        try:
+            await asyncio.wait_for(self._resting.wait(), timeout_s)
+        except TimeoutError:
+            for partition in self._in_hand:
+                logger.warning("a record is still in hand, rebuilding partition=%d", partition)
+                self._shards.pop(partition, None)
+
+    def keep(self, partitions: frozenset[int]) -> None:
+        """Drop the shards of partitions that went to others."""
+        self._shards = {n: shard for n, shard in self._shards.items() if n in partitions}
+        self._held = set()
+        logger.info("assigned partitions=%s", ",".join(map(str, sorted(partitions))) or "none")
+
+    def seek(
+        self,
+        partition: int,
+        committed: Mapping[TopicName, int | None],
+        earliest: Offsets,
+        ends: Offsets,
+    ) -> Offsets:
+        """Return from where to read: a kept partition goes on, a new one is replayed."""
+        if shard := self._shards.get(partition):
+            return {topic: offset + 1 for topic, offset in shard.received.items()}
+        shard = Shard(
+            partition,
+            self._stage.partitions,
+            self._stage.context,
+            clusters_max=self._stage.settings.streams.clusters_max,
+        )
+        shard.restore(self._table.items())
+        for lost in shard.lost:
+            logger.error("saved state is lost, starting anew cluster=%s", lost)
+            self._stage.telemetry.count(Metric.ERRORS, kind="state")
+        offsets = shard.begin(committed, earliest, ends)
+        self._shards[partition] = shard
+        logger.info(
+            "reading partition=%d clusters=%d scrapes_from=%d scrapes_end=%d",
+            *(partition, len(shard.engines), offsets[TopicName.SCRAPES], ends[TopicName.SCRAPES]),
+        )
+        return offsets
+
+    def sought(self) -> None:
+        """Hold scrapes back where facts must be read first."""
+        held = {n for n, shard in self._shards.items() if shard.waits_for_facts}
+        self._app.consumer.pause_partitions({TP(self._scrapes, n) for n in held})
+        loop = asyncio.get_running_loop()
+        for partition in held - self._held:
+            loop.call_later(FACTS_WAIT_S, self._wait_no_more, self._shards[partition])
+        self._held = held
+        self._check_ready()
+
+    def _wait_no_more(self, shard: Shard) -> None:
+        if shard.partition not in self._held or self._shards.get(shard.partition) is not shard:
+            return
+        logger.warning(
+            "changes and logs were not read in %.0f s, going on without partition=%d",
+            *(FACTS_WAIT_S, shard.partition),
+        )
+        shard.wait_no_more()
+        self.progress(shard)
+
+    def _release(self, partition: int) -> None:
+        self._held.discard(partition)
+        self._app.consumer.resume_partitions({TP(self._scrapes, partition)})
+
+    def _check_ready(self) -> None:
+        waiting = [one for one in self._shards.values() if one.waits_for_facts or one.replaying]
+        if not waiting and not self.ready.is_set():
+            logger.info("ready partitions=%d", len(self._shards))
+            self.ready.set()

@@ -1,0 +1,166 @@
+"""Take the records of all inputs. In: Faust's streams. Out: published indicators and alerts, and a
+table that knows how far they came.
+
+The rules this file owns:
+- Order: send outputs, await their acknowledgement, write the table, acknowledge the input.
+- Undecodable input becomes a dead letter; anything else that fails stops the stage before the
+  record is acknowledged. Nothing is skipped in silence.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+from faust.types import EventT, TableT
+
+from schemas.clock import wall_ms
+from schemas.dead_letters import dead_letter
+from schemas.errors import DecodeError
+from schemas.kafka import topic_names
+from schemas.metrics import Metric
+from schemas.topics import TopicName
+from streams import fault
+from streams.consumer import ReplayingApp
+from streams.core.assemble import target_of
+from streams.core.outputs import Outputs
+from streams.core.shard import INPUTS, Now, Shard
+from streams.core.state import table_key
+from streams.core.undecodable import WINDOW, Undecodable
+from streams.outputs import Publisher, raw_topic
+from streams.partitions import Partitions
+from streams.stage import Stage
+
+STAGE_NAME: Final = "streams"
+SILENCE_CHECK_S: Final = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """The agents, and the shards that they feed."""
+
+    def __init__(self, app: ReplayingApp, stage: Stage) -> None:
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._clock, self._telemetry = stage.clock, stage.telemetry
+        names = topic_names(stage.settings.kafka)
+        self._publisher = Publisher(app, names, stage.telemetry)
+        self._share_max = stage.settings.streams.undecodable_share_max
+        self._undecodable = Undecodable(self._share_max)
+        self._faults = fault.Faults()
+        self._closed = False
+        self._table: TableT[Any, Any] = app.Table(
+            "state",
+            partitions=stage.partitions,
+            key_type=bytes,
+            value_type=bytes,
+            changelog_topic=raw_topic(app, names[TopicName.STATE]),
+        )
+        self.partitions = Partitions(app, stage, self._table)
+        for topic in INPUTS:
+            app.agent(raw_topic(app, names[topic]), name=f"streams.{topic}")(self._agent(topic))
+
+    async def write_silence(self) -> None:
+        """Write the `silent` records that are due, again and again."""
+        while True:
+            await asyncio.sleep(SILENCE_CHECK_S)
+            for shard in self.partitions.live():
+                for envelope in shard.silent(self._now()):
+                    logger.warning(
+                        "nothing heard cluster=%s target=%s: %s",
+                        *(envelope.cluster, target_of(envelope), envelope.reason),
+                    )
+                    await self._publisher.silent(shard.partition, envelope)
+
+    def _agent(self, topic: TopicName) -> Callable[[Any], Any]:
+        async def agent(stream: Any) -> None:  # Faust's types lack noack
+            events: AsyncIterator[EventT[Any]] = stream.noack().events()
+            async for event in events:
+                if await self._handle(topic, event):
+                    await stream.ack(event)
+
+        agent.__name__ = topic
+        return agent
+
+    async def _handle(self, topic: TopicName, event: EventT[Any]) -> bool:
+        """Take one record; return whether it is done with."""
+        partition = event.message.tp.partition
+        if self._closed or self.failed.done():
+            return False  # it is read again by whoever comes next
+        with self.partitions.in_hand(partition) as shard:
+            if shard is None:
+                return False
+            try:
+                await self._take(shard, topic, event)
+            except Exception as error:
+                logger.exception(
+                    "cannot go on topic=%s partition=%d offset=%d",
+                    *(topic, partition, event.message.offset),
+                )
+                self._fail(error)
+                return False
+        self.partitions.progress(shard)
+        return True
+
+    def close(self) -> None:
+        """Take no more records; what was not acknowledged is read again."""
+        self._closed = True
+
+    def _fail(self, error: Exception) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+    def _now(self) -> Now:
+        return Now(wall_ms(), self._clock.now_ms())
+
+    async def _take(self, shard: Shard, topic: TopicName, event: EventT[Any]) -> None:
+        offset, value = event.message.offset, event.value
+        self._telemetry.count(Metric.RECORDS_RECEIVED, topic=topic)
+        began = time.perf_counter()
+        try:
+            result = shard.on_record(topic, offset, value, self._now())
+        except DecodeError as error:
+            await self._refuse(topic, event, error)
+            return
+        self._undecodable.note(topic, bad=False)
+        if result is None:
+            return
+        outputs = result.outputs
+        if outputs.indicators or outputs.alerts:
+            self._telemetry.observe(Metric.EVALUATION_DURATION, time.perf_counter() - began)
+        await self._publisher.publish(result.cluster, shard.partition, outputs)
+        self._faults.at(fault.SENT)
+        for kind, state in outputs.writes.items():
+            self._table[table_key(result.cluster, kind)] = state
+        self._count(result.cluster, outputs)
+
+    async def _refuse(self, topic: TopicName, event: EventT[Any], error: DecodeError) -> None:
+        message = event.message
+        self._telemetry.count(Metric.DEAD_LETTERS, topic=topic)
+        await self._publisher.dead_letter(
+            dead_letter(
+                message.value,
+                error,
+                topic=message.topic,
+                partition=message.partition,
+                offset=message.offset,
+                key=message.key,
+                stage=STAGE_NAME,
+            )
+        )
+        if self._undecodable.note(topic, bad=True):
+            raise DecodeError(
+                f"more than {self._share_max:.0%} of the last {WINDOW} records of {message.topic} "
+                f"cannot be read, the newest on partition {message.partition} at offset "
+                f"{message.offset}: {error}. Mend its sender, or this release"
+            )
+
+    def _count(self, cluster: str, outputs: Outputs) -> None:
+        for one in outputs.counts:
+            self._telemetry.count(one.metric, one.amount, **one.labels)
+        for alert in outputs.alerts:
+            logger.info(
+                "alert cluster=%s status=%s alertname=%s fingerprint=%s",
+                *(cluster, alert.status, alert.labels.get("alertname"), alert.fingerprint),
+            )
