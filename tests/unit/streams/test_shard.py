@@ -1,0 +1,214 @@
+"""A partition's records reach their clusters, once."""
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.codec import decode
+from schemas.errors import DecodeError
+from schemas.metrics import Metric
+from schemas.partition import partition_of
+from schemas.records import Change
+from schemas.topics import TopicName
+from streams.core.samples import Scrape
+from streams.core.shard import INPUTS, Shard
+from tests.scrapes import failed
+from tests.shards import (
+    NOW,
+    PARTITION,
+    PARTITIONS,
+    Life,
+    Log,
+    chunked,
+    lease,
+    lines,
+    live,
+    requests,
+)
+from tests.stories import assert_same, story
+
+T = 1_700_000_010_000
+
+
+def test_outputs_of_aligned_groups_do_not_depend_on_the_order_of_targets() -> None:
+    expected = aligned_rows(None)
+
+    @settings(max_examples=25)
+    @given(st.randoms(use_true_random=False))
+    def property_of(chance: random.Random) -> None:
+        assert expected == aligned_rows(chance)
+
+    property_of()
+
+
+def aligned_rows(chance: random.Random | None) -> dict[object, object]:
+    """Scrapes of three targets; within 5 s any of them may come first."""
+    log = Log()
+    for t_ms in range(T, T + 180_000, 15_000):
+        for shift_ms in (0, 5_000, 10_000):
+            group = [
+                requests([(t_ms - T) // 1_000 * (i + 1)], t_ms + shift_ms + i, instance=name)
+                for i, name in enumerate("abc")
+            ]
+            if chance:
+                chance.shuffle(group)
+            for one in group:
+                log.scrape(one)
+    # The last moments may still wait for a target.
+    rows = live(log.entries).indicators().items()
+    return {key: row for key, row in rows if key[1] <= T + 150_000}
+
+
+def test_a_record_on_the_partition_of_another_cluster_cannot_be_read() -> None:
+    other = next(f"c{i}" for i in range(99) if partition_of(f"c{i}", PARTITIONS) != PARTITION)
+    value = rename(requests([1], T), other)
+
+    with pytest.raises(DecodeError, match="belongs on partition"):
+        Life().shard.on_record(TopicName.SCRAPES, 0, value, NOW)
+
+
+@pytest.mark.parametrize(
+    ("topic", "value"),
+    [
+        (TopicName.SCRAPES, b"no arrow"),
+        (TopicName.SCRAPES, None),
+        (TopicName.CHANGES, b"{}"),
+        (TopicName.LOGS, b"[]"),
+    ],
+)
+def test_what_cannot_be_read_is_taken_and_told(topic: TopicName, value: bytes | None) -> None:
+    shard = Life().shard
+
+    with pytest.raises(DecodeError):
+        shard.on_record(topic, 0, value, NOW)
+    assert shard.on_record(topic, 0, value, NOW) is None
+
+
+def test_a_cluster_id_that_is_none_cannot_be_read() -> None:
+    value = msgspec.json.encode(
+        msgspec.structs.replace(decode(lease(T, ""), Change), cluster="A/b")
+    )
+
+    with pytest.raises(DecodeError, match="no cluster id"):
+        Life().shard.on_record(TopicName.CHANGES, 0, value, NOW)
+
+
+def test_an_interval_of_zero_cannot_be_read() -> None:
+    one = requests([1], T)
+    envelope = msgspec.structs.replace(one.envelope, interval_ms=0)
+    (value,) = chunked(Scrape(envelope, one.rows, one.layout), 1)
+
+    with pytest.raises(DecodeError, match="interval 0 ms"):
+        Life().shard.on_record(TopicName.SCRAPES, 0, value, NOW)
+
+
+def test_clusters_beyond_the_limit_are_left_out_and_counted() -> None:
+    life = Life()
+    names = [f"c{i}" for i in range(99) if partition_of(f"c{i}", PARTITIONS) == PARTITION]
+    results = [
+        life.shard.on_record(TopicName.SCRAPES, n, rename(requests([1], T), name), NOW)
+        for n, name in enumerate(names[:11])
+    ]
+
+    hits = [one for result in results if result for one in result.outputs.counts]
+    assert 10 == len(life.shard.engines)
+    assert ["clusters_max"] == [
+        one.labels["limit"] for one in hits if one.metric is Metric.LIMIT_HITS
+    ]
+
+
+def test_facts_before_the_first_scrape_survive_a_crash() -> None:
+    log = Log()
+    log.add(TopicName.LOGS, lines([T + 1, T + 2]))
+    log.add(TopicName.CHANGES, lease(T, "2023-11-14T22:13:30Z"))
+    before = list(log.entries)
+    for t_ms in range(T, T + 60_000, 5_000):
+        log.scrape(requests([1], t_ms))
+
+    life = Life()
+    for entry in before:
+        life.take(entry)
+    life.crash(before)
+    for entry in log.entries[len(before) :]:
+        life.take(entry)
+
+    assert_same(live(log.entries), life)
+
+
+def test_a_scrape_cut_in_two_by_a_crash_is_joined() -> None:
+    log = Log()
+    for t_ms in range(T, T + 90_000, 5_000):
+        log.scrape(requests([(t_ms - T) // 1_000] * 4, t_ms), chunks=2)
+    for cut in range(20, 24):
+        life = Life()
+        for number, entry in enumerate(log.entries, 1):
+            life.take(entry)
+            if number == cut:
+                life.crash(log.entries[:cut])
+        assert_same(live(log.entries), life)
+
+
+def test_nobody_reads_back_for_a_cluster_that_is_long_gone() -> None:
+    log = story(minutes=13)
+    life = live(log)
+    gone = next(f"c{i}" for i in range(2, 99) if partition_of(f"c{i}", PARTITIONS) == PARTITION)
+    newer = max(one.offset for one in log if one.topic is TopicName.SCRAPES) + 1
+    for i in range(3):
+        tick_ms = T + 7_200_000 + i * 5_000
+        result = life.shard.on_record(
+            TopicName.SCRAPES, newer + i, rename(requests([1], tick_ms), gone), NOW
+        )
+        assert result is not None
+        for kind, value in result.outputs.writes.items():
+            life.table[f"{gone}/{kind}".encode()] = value
+
+    shard = Shard(PARTITION, PARTITIONS, life.context, clusters_max=10)
+    shard.restore(life.table.items())
+    ends = dict.fromkeys(INPUTS, newer + 3)
+    seeks = shard.begin(ends, dict.fromkeys(INPUTS, 0), ends)
+
+    assert 2 == len(shard.engines)
+    assert newer == seeks[TopicName.SCRAPES]
+
+
+def test_a_state_that_cannot_be_read_is_told_and_begun_anew() -> None:
+    life = live(story(minutes=2))
+    shard = Shard(PARTITION, PARTITIONS, life.context, clusters_max=10)
+
+    shard.restore([(b"c1/position", b"\xc1")])
+
+    assert 1 == len(shard.lost)
+    assert {} == shard.engines
+
+
+def test_positions_are_never_above_the_committed_ones_nor_outside_of_the_log() -> None:
+    shard = Life().shard
+    committed = {
+        TopicName.SCRAPES: 7,
+        TopicName.CHANGES: None,
+        TopicName.AUDIT: 90,
+        TopicName.LOGS: 2,
+    }
+
+    seeks = shard.begin(committed, dict.fromkeys(INPUTS, 3), dict.fromkeys(INPUTS, 50))
+
+    assert [7, 3, 50, 3] == [seeks[topic] for topic in INPUTS]
+
+
+def test_a_failed_scrape_passes_time_too() -> None:
+    log = Log()
+    for t_ms in range(T, T + 60_000, 5_000):
+        log.scrape(failed(t_ms))
+
+    alerts = live(log.entries).alerts().values()
+
+    assert ["Down"] == [alert.labels["alertname"] for alert in alerts]
+
+
+def rename(one: Scrape, cluster: str) -> bytes:
+    """The record of a scrape of another cluster."""
+    envelope = msgspec.structs.replace(one.envelope, cluster=cluster)
+    return chunked(Scrape(envelope, one.rows, one.layout), 1)[0]

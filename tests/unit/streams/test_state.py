@@ -1,0 +1,101 @@
+"""What is in the table is enough, and no more is kept."""
+
+import pytest
+
+from schemas.errors import DecodeError
+from schemas.topics import TopicName
+from streams.core import state
+from streams.core.facts.steps import FactsState, StepOffsets
+from streams.core.watermark import Budget, WatermarkState
+
+MINUTE = 60_000
+REWIND = 11 * MINUTE
+
+
+def point(number: int, newest_ms: int) -> bytes:
+    return state.encode(
+        state.RewindPoint(
+            number=number,
+            newest_ms=newest_ms,
+            read_from=number,
+            received={TopicName.SCRAPES: number},
+            watermark=WatermarkState(None, 0, 0, []),
+            facts=FactsState(None, {}, [], []),
+            steps=[StepOffsets(newest_ms, number, number)],
+        )
+    )
+
+
+def position(points: int, newest_ms: int, version: int = state.VERSION) -> bytes:
+    return state.encode(
+        state.Position(
+            version=version,
+            epoch=1,
+            evaluated=9,
+            newest_ms=newest_ms,
+            aligned={},
+            steps=[],
+            budget=Budget(),
+            points=points,
+        )
+    )
+
+
+def noted(minutes: int) -> dict[str, bytes]:
+    """A point each minute, in its place, and the position half a minute later."""
+    kinds = {state.point_kind(n, REWIND): point(n, n * MINUTE) for n in range(minutes + 1)}
+    return kinds | {state.POSITION: position(minutes, minutes * MINUTE + MINUTE // 2)}
+
+
+@pytest.mark.parametrize(("minutes", "number"), [(0, 0), (5, 0), (12, 1), (30, 19), (500, 489)])
+def test_a_replay_begins_at_the_newest_point_that_is_old_enough(minutes: int, number: int) -> None:
+    found = state.saved(noted(minutes), REWIND)
+
+    assert found is not None
+    assert number == found.point.number
+
+
+def test_points_are_kept_as_long_as_the_rewind_needs_them() -> None:
+    assert 13 == state.points_kept(REWIND)
+    assert 13 + 1 == len(noted(100))
+
+
+def test_steps_after_the_point_are_known_in_order() -> None:
+    found = state.saved(noted(30), REWIND)
+
+    assert found is not None
+    assert [n * MINUTE for n in range(20, 31)] == [step.end_ms for step in found.steps]
+
+
+def test_a_point_beyond_the_position_was_not_reached() -> None:
+    kinds = noted(5) | {state.point_kind(6, REWIND): point(6, 0)}
+
+    found = state.saved(kinds, REWIND)
+
+    assert found is not None
+    assert 0 == found.point.number
+
+
+def test_nothing_saved_is_nothing() -> None:
+    assert state.saved({}, REWIND) is None
+    assert state.saved({state.ALERTS: b""}, REWIND) is None
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        {state.POSITION: b"\xc1"},
+        {state.POSITION: position(0, 0)},
+        {state.POSITION: position(0, 0, version=2), state.point_kind(0, REWIND): point(0, 0)},
+    ],
+    ids=["garbage", "no point", "a newer release"],
+)
+def test_a_state_that_cannot_be_used_is_told(kinds: dict[str, bytes]) -> None:
+    with pytest.raises(DecodeError):
+        state.saved(kinds, REWIND)
+
+
+def test_keys_go_back_to_clusters_and_kinds() -> None:
+    items = [(state.table_key("a.b", "position"), b"1"), (state.table_key("c", "rewind-3"), b"2")]
+
+    assert {"a.b": {"position": b"1"}, "c": {"rewind-3": b"2"}} == state.by_cluster(items)

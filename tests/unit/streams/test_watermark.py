@@ -1,0 +1,126 @@
+"""Scrapes pass time, and nothing else."""
+
+import pytest
+
+from schemas.records import Outcome
+from streams.core.watermark import SILENT_MS_MAX, Budget, Verdict, Watermark, aligned
+from tests.scrapes import CLUSTER, failed
+from tests.shards import requests
+
+T = 1_700_000_010_000  # a multiple of 15 s
+S = 1_000
+
+
+def watermark(*ticks: tuple[str, int], interval_ms: int = 15_000) -> Watermark:
+    """One that took scrapes of these targets at these seconds after T."""
+    made = Watermark(CLUSTER)
+    for name, s in ticks:
+        one = requests([1], T + s * S, instance=name, interval_ms=interval_ms)
+        assert made.judge(one.envelope) is Verdict.ACCEPTED
+        made.accept(one.envelope)
+    return made
+
+
+def test_nothing_passes_before_other_targets_had_time_to_appear() -> None:
+    assert 0 == watermark(("a", 0), ("a", 14)).frontier()
+    assert T + 15 * S == watermark(("a", 0), ("a", 15)).frontier()
+
+
+def test_time_passes_when_all_live_targets_have() -> None:
+    mark = watermark(("a", 0), ("b", 4), ("a", 15), ("b", 19), ("a", 30))
+
+    assert T + 19 * S == mark.frontier()
+
+
+@pytest.mark.parametrize(("grace_ms", "passed_s"), [(0, 35), (15_000, 35), (20_000, 30)])
+def test_a_lagging_target_is_waited_for_as_long_as_the_grace(grace_ms: int, passed_s: int) -> None:
+    mark = watermark(("a", 0), ("b", 20), ("b", 35), ("b", 50), interval_ms=30_000)
+
+    assert T + passed_s * S == mark.frontier(grace_ms)
+
+
+def test_a_target_more_than_three_intervals_behind_is_not_waited_for() -> None:
+    ticks = [("a", 0), *(("b", s) for s in range(5, 50, 5))]
+
+    assert T + 30 * S == watermark(*ticks).frontier()
+    assert T + 50 * S == watermark(*ticks, ("b", 50)).frontier()
+
+
+def test_a_removed_target_is_not_waited_for() -> None:
+    mark = watermark(("a", 0), ("b", 15))
+    mark.accept(failed(T + 16 * S, Outcome.REMOVED, instance="a").envelope)
+
+    assert T + 15 * S == mark.frontier()
+
+
+def test_only_a_newer_tick_is_accepted() -> None:
+    mark = watermark(("a", 15))
+
+    assert Verdict.REPEATED is mark.judge(requests([1], T + 15 * S, instance="a").envelope)
+    assert Verdict.LATE is mark.judge(requests([1], T, instance="a").envelope)
+    assert Verdict.ACCEPTED is mark.judge(requests([1], T, instance="b").envelope)
+
+
+def test_silence_is_due_three_intervals_after_the_last_word() -> None:
+    mark, heard_ms = watermark(("a", 0), ("a", 15)), T + 16 * S
+
+    assert [] == mark.silent(heard_ms + 45 * S - 1, heard_ms)
+    (silence,) = mark.silent(heard_ms + 45 * S, heard_ms)
+
+    assert Outcome.SILENT is silence.outcome
+    assert T + 60 * S == silence.tick_ms
+    assert mark.judge(silence) is Verdict.ACCEPTED
+
+
+def test_silence_is_repeated_every_three_intervals_for_fifteen_minutes() -> None:
+    mark, ticks = watermark(("a", 0)), []
+    for now_ms in range(T, T + 3_600 * S, S):
+        for silence in mark.silent(now_ms, T):
+            mark.accept(silence)
+            ticks.append(silence.tick_ms - T)
+
+    assert list(range(45 * S, SILENT_MS_MAX + 1, 45 * S)) == ticks
+
+
+def test_a_slow_target_keeps_silent_longer() -> None:
+    mark = watermark(("a", 0))
+    mark.accept(requests([1], T, instance="slow", interval_ms=60_000).envelope)
+
+    assert ["a"] == [one.instance for one in mark.silent(T + 100 * S, T)]
+
+
+def test_silence_does_not_move_the_sequence_of_a_target() -> None:
+    mark = watermark(("a", 0))
+
+    (silence,) = mark.silent(T + 45 * S, T)
+
+    assert requests([1], T, instance="a", interval_ms=15_000).envelope.sequence == silence.sequence
+
+
+def test_a_snapshot_is_all_of_it() -> None:
+    mark = watermark(("a", 0), ("b", 4), ("a", 15))
+
+    again = Watermark.restore(CLUSTER, mark.snapshot())
+
+    assert mark.snapshot() == again.snapshot()
+    assert mark.frontier() == again.frontier()
+    assert (mark.first_ms, mark.now_ms) == (again.first_ms, again.now_ms)
+
+
+def test_aligned_moments_are_multiples_after_the_last_one() -> None:
+    assert [T + 15 * S, T + 30 * S] == list(aligned(T, T + 30 * S, 15 * S))
+    assert [T] == list(aligned(T - 1, T + 14 * S, 15 * S))
+    assert [] == list(aligned(T, T, 15 * S))
+
+
+def test_alerts_are_judged_once_a_second_in_the_long_run() -> None:
+    budget = Budget()
+    taken = sum(budget.take(T + t_ms) for t_ms in range(0, 60_000, 100))
+
+    assert 60 <= taken <= 65
+
+
+def test_targets_that_tick_together_are_judged_one_by_one() -> None:
+    budget = Budget()
+
+    assert all(budget.take(T + t) for t in (0, 1, 2, 3, 4, 15_000, 15_001, 15_002))
