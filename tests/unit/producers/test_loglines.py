@@ -1,0 +1,133 @@
+"""Every line of a log becomes one LogLine, and templates do not vary with their values."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from producers.core.loglines import log_line, shortened, template
+
+READ_MS = 1_795_351_800_000
+
+
+def test_zap_json_is_taken_apart() -> None:
+    raw = (
+        '{"level":"warn","ts":"2026-11-22T12:52:29.028591Z","caller":"etcdserver/util.go:183",'
+        '"msg":"apply request took too long","took":"151.679711ms"}'
+    )
+
+    line = log_line(raw, READ_MS)
+
+    assert 1_795_351_949_028 == line.ts_ms
+    assert "warning" == line.level
+    assert "apply request took too long" == line.message == line.template
+    assert {"caller": "etcdserver/util.go:183", "took": "151.679711ms"} == line.fields
+    assert raw == line.raw
+
+
+def test_old_text_of_etcd_is_taken_apart() -> None:
+    line = log_line(
+        "2026-11-22 08:13:57.659531 W | etcdserver/api/etcdhttp: /health error", READ_MS
+    )
+
+    assert (1_795_335_237_659, "warning") == (line.ts_ms, line.level)
+    assert "etcdserver/api/etcdhttp: /health error" == line.message
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "panic: runtime error",
+        '{"level":"warn","ts":"2026-11-22T12:52:29Z","msg":"cut he',
+        "{}",
+        "[1, 2]",
+        '{"msg": 5}',
+        '{"level": {"a": 1}, "ts": [], "msg": null}',
+        "{" * 5_000,
+        "\ufffd\ufffd\u0000",
+    ],
+)
+def test_a_line_that_is_unknown_is_kept_as_it_is(raw: str) -> None:
+    line = log_line(raw, READ_MS)
+
+    assert (raw, raw, "info", READ_MS) == (line.raw, line.message, line.level, line.ts_ms)
+
+
+@pytest.mark.parametrize(
+    ("ts", "expected_ms"),
+    [
+        ('"2026-11-22T12:52:29.028591Z"', 1_795_351_949_028),
+        ('"2026-11-22T13:52:29.028+0100"', 1_795_351_949_028),
+        ("1795351949.028591", 1_795_351_949_029),
+        ('"yesterday"', READ_MS),
+        ("-5", READ_MS),
+        ("1e300", READ_MS),
+        ("true", READ_MS),
+        ("null", READ_MS),
+        ('"9999999-01-01"', READ_MS),
+    ],
+)
+def test_a_time_that_cannot_be_read_is_the_time_of_reading(ts: str, expected_ms: int) -> None:
+    assert expected_ms == log_line(f'{{"ts":{ts},"msg":"x"}}', READ_MS).ts_ms
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [("info", "info"), ("warn", "warning"), ("dpanic", "fatal"), ("debug", "debug"), ("?", "info")],
+)
+def test_levels_have_our_names(level: str, expected: str) -> None:
+    assert expected == log_line(json.dumps({"level": level, "msg": "x"}), READ_MS).level
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("8211f1d0f64f3269 became leader at term 4", "<id> became leader at term <n>"),
+        ("raft.node: 4b18679706cdfa81 elected leader 4b18679706cdfa81 at term 2",
+         "raft.node: <id> elected leader <id> at term <n>"),
+        ("trace[1747002672] range", "trace[<n>] range"),
+        ("voters=(4334271641058949536 5411188850637535873)", "voters=(<id>)"),
+        ("voters=(4334271641058949536)", "voters=(<id>)"),
+        ("took 1m30.5s, not 100ms", "took <d>, not <d>"),
+        ('failed to read "/var/lib/x 7"', "failed to read <s>"),
+        ("member v3 of http2 at 10.0.0.1:2379", "member v3 of http2 at <n>:<n>"),
+        ("facade decade", "facade decade"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_a_template_is_what_stays_the_same(message: str, expected: str) -> None:
+    assert expected == template(message)
+
+
+def test_a_line_too_big_for_a_record_loses_its_fields_and_its_end() -> None:
+    line = log_line(json.dumps({"msg": "m" * 100, "request": "r" * 100}), READ_MS)
+
+    short = shortened(line, 10)
+
+    assert ("m" * 10, {}, line.raw[:10]) == (short.message, short.fields, short.raw)
+    assert line.template == short.template
+
+
+def test_each_line_of_real_members_is_one_line_with_few_templates(shared_fixtures: Path) -> None:
+    raw = [
+        line
+        for member in ("etcd1", "etcd2", "etcd3")
+        for line in gzip.decompress(
+            (shared_fixtures / "cluster" / "logs" / f"{member}.jsonl.gz").read_bytes()
+        )
+        .decode()
+        .splitlines()
+    ]
+
+    lines = [log_line(one, 0) for one in raw]
+
+    assert len(raw) == len(lines) == 5_177
+    assert all(line.ts_ms > 0 for line in lines)
+    assert {"info": 2_328, "warning": 2_849} == Counter(line.level for line in lines)
+    templates = Counter(line.template for line in lines)
+    assert len(templates) < 100
+    assert 9 == templates["raft.node: <id> elected leader <id> at term <n>"]
+    assert 1_176 == templates["apply request took too long"]
+    assert 14 == templates["slow fdatasync"]
