@@ -56,7 +56,13 @@ class Embedded:
             reader.close()
 
     def _messages(self, topic: TopicName) -> Iterator[tuple[bytes, bytes]]:
-        reader = Consumer({"bootstrap.servers": self._broker.bootstrap, "group.id": "test"})
+        reader = Consumer(
+            {
+                "bootstrap.servers": self._broker.bootstrap,
+                "group.id": "test",
+                "fetch.wait.max.ms": 20,
+            }
+        )
         self._readers.append(reader)
         name = self._names[topic]
         reader.assign([TopicPartition(name, n, 0) for n in range(EMBEDDED_PARTITIONS)])
