@@ -4,7 +4,8 @@ SIGTERM.
 The rule this file owns: what a rehearsal needs of the machine lies in `<data>/rehearsal/` and
 `<data>/run/`, and `up` learns all of it from the run file. A story with its own clock begins so far
 in the past that it ends at the present; never before the end of an earlier story in this folder,
-for event time does not go back. At the present its clock falls back to the speed of ours.
+for event time does not go back. At the present, and while readers are behind, its clock is as fast
+as ours.
 """
 
 import asyncio
@@ -24,10 +25,12 @@ from starlette.applications import Starlette
 from producers.options import configured
 from producers.rehearsal.api import apiserver_app, etcd_app
 from producers.rehearsal.model import World
+from producers.rehearsal.pace import Readers, behind
 from producers.rehearsal.story import SERVERS, STORIES, Story
 from schemas import run
 from schemas.clock import Clock, ClockWriter, wall_ms
-from schemas.errors import PlanewatchError
+from schemas.errors import ConfigError, PlanewatchError
+from schemas.kafka import client_settings
 from schemas.settings import Settings
 
 CLUSTER: Final = "rehearsal"
@@ -82,6 +85,8 @@ class Rehearsal:
             self._writer = ClockWriter(self._clock_file, event_ms=origin_ms, speed=told.speed)
         self._clock = Clock(self._clock_file)
         self._told = told
+        self._readers = _readers(settings) if told.has_own_clock else None
+        self._behind = False
         self._world = World(told, origin_ms)
         self._logged_ms = origin_ms
         self._servers = [
@@ -112,15 +117,29 @@ class Rehearsal:
         with self._log.open("ab") as file:
             file.writelines(lines)
         self._until.write_text(str(now_ms))
-        if self._writer and self._clock.speed != 1 and now_ms >= wall_ms():
-            self._writer.set_speed(1.0)
+        if self._writer:
+            self._mind(self._writer, now_ms)
+
+    def _mind(self, writer: ClockWriter, now_ms: int) -> None:
+        """Set the speed of the clock: 1 at the present and for good, 1 while readers are behind."""
+        if now_ms >= wall_ms():
+            writer.set_speed(1.0)
+            self._writer = None
             logger.info("story=%s has reached the present, its clock runs as ours", self._told.name)
+            return
+        lag = self._readers.lag() if self._readers else 0
+        if behind(lag, before=self._behind) != self._behind:
+            self._behind = not self._behind
+            writer.set_speed(1.0 if self._behind else self._told.speed)
+            logger.info("clock speed=%g readers_behind_records=%d", self._clock.speed, lag)
 
     def stop(self) -> None:
         """End the servers; open watches are cut."""
         for server in self._servers:
             server.should_exit = True
         self._thread.join()
+        if self._readers:
+            self._readers.close()
 
     def facts(self) -> run.Facts:
         """Return what `up` must know to configure the stages."""
@@ -178,6 +197,18 @@ class _Server(uvicorn.Server):
     async def run_here(self) -> None:
         """Serve until `should_exit` is set."""
         await self.serve(sockets=[self._socket])
+
+
+def _readers(settings: Settings) -> Readers | None:
+    """Those who read from the embedded broker; a real one keeps what they have not read yet."""
+    try:
+        broker = run.broker(settings)
+    except ConfigError:
+        return None
+    if not broker.embedded:
+        return None
+    client = client_settings(settings.kafka, broker.bootstrap, None)
+    return Readers(settings.kafka, client, CLUSTER)
 
 
 def _read_ms(file: Path) -> int:
