@@ -20,6 +20,7 @@ from schemas.records import JsonObject
 PAGE_OBJECTS: Final = 500
 HEALTHY_MS: Final = 10_000  # a watch that lived so long was no failure
 DENIED_MS: Final = 60_000  # somebody must grant rights first
+RELIST_MS: Final = 30_000  # between LISTs that did not help
 RETRY_AFTER_S_MAX: Final = 300.0
 WATCH_S: Final = (240, 300)  # what the server is asked for, at random between
 
@@ -50,18 +51,19 @@ class Pause(StrEnum):
     NONE = "none"
     BACKOFF = "backoff"
     DENIED = "denied"
+    RELIST = "relist"  # once at once, then rarely: a LIST costs more than a watch
 
 
 TABLE: Final[Mapping[tuple[Phase, Signal], tuple[Phase, Pause]]] = {
     (Phase.LISTING, Signal.LISTED): (Phase.WATCHING, Pause.NONE),
-    (Phase.LISTING, Signal.GONE): (Phase.LISTING, Pause.BACKOFF),
+    (Phase.LISTING, Signal.GONE): (Phase.LISTING, Pause.RELIST),
     (Phase.LISTING, Signal.THROTTLED): (Phase.LISTING, Pause.BACKOFF),
     (Phase.LISTING, Signal.DENIED): (Phase.LISTING, Pause.DENIED),
     (Phase.LISTING, Signal.FAILED): (Phase.LISTING, Pause.BACKOFF),
     (Phase.LISTING, Signal.SILENT): (Phase.LISTING, Pause.BACKOFF),
     (Phase.LISTING, Signal.GARBAGE): (Phase.LISTING, Pause.BACKOFF),
     (Phase.WATCHING, Signal.ENDED): (Phase.WATCHING, Pause.BACKOFF),
-    (Phase.WATCHING, Signal.GONE): (Phase.LISTING, Pause.BACKOFF),
+    (Phase.WATCHING, Signal.GONE): (Phase.LISTING, Pause.RELIST),
     (Phase.WATCHING, Signal.THROTTLED): (Phase.WATCHING, Pause.BACKOFF),
     (Phase.WATCHING, Signal.DENIED): (Phase.WATCHING, Pause.DENIED),
     (Phase.WATCHING, Signal.FAILED): (Phase.WATCHING, Pause.BACKOFF),
@@ -103,6 +105,8 @@ def after(state: Watching, end: End, jitter: float) -> tuple[Watching, int]:
     pause_ms = backoff_ms(failures, jitter)
     if pause is Pause.DENIED:
         pause_ms = DENIED_MS + pause_ms
+    if pause is Pause.RELIST and failures > 1:
+        pause_ms = max(RELIST_MS, pause_ms)
     asked_ms = int(min(end.retry_after_s, RETRY_AFTER_S_MAX) * 1000)
     return Watching(phase, failures), max(pause_ms, asked_ms)
 

@@ -8,6 +8,7 @@ import pytest
 
 from producers.core.watching import (
     DENIED_MS,
+    RELIST_MS,
     TABLE,
     End,
     Event,
@@ -65,15 +66,15 @@ def test_only_progress_makes_the_pause_short_again(end: End, failures: int) -> N
     assert failures == after(Watching(Phase.WATCHING, 5), end, 0.5)[0].failures
 
 
-def test_a_watch_that_is_gone_again_and_again_pauses_longer_though_lists_succeed() -> None:
+def test_a_watch_that_is_gone_again_and_again_lists_once_at_once_and_then_rarely() -> None:
     state, pauses = Watching(Phase.WATCHING), []
     for _ in range(4):
-        state, pause_ms = after(state, End(Signal.GONE), ALMOST)
+        state, pause_ms = after(state, End(Signal.GONE), 0.0)
         pauses.append(pause_ms)
         state, nothing = after(state, End(Signal.LISTED), ALMOST)
         assert 0 == nothing
 
-    assert [799, 1_599, 3_199, 6_399] == pauses
+    assert [0, RELIST_MS, RELIST_MS, RELIST_MS] == pauses
 
 
 def test_the_server_is_obeyed_when_it_says_how_long() -> None:
