@@ -19,6 +19,10 @@ from streams.consumer import ReplayingApp
 RECORD_BYTES_MAX: Final = 2_000_000
 """Of the producer, before compression: above any record of ours."""
 
+SESSION_S: Final = 10.0
+EMBEDDED_SESSION_S: Final = 6.0
+"""How long others wait for a worker that died; the embedded broker makes it wait for itself."""
+
 QUEUE_RECORDS_MAX: Final = 64
 """Fetched and not handled, per topic; fetching pauses."""
 
@@ -29,7 +33,7 @@ def make_app(settings: Settings, broker: Broker, password: str | None) -> Replay
         f"{settings.kafka.prefix}-streams",
         broker=[f"kafka://{address}" for address in broker.bootstrap.split(",")],
         broker_credentials=_credentials(settings.kafka, password),
-        broker_session_timeout=10.0,
+        broker_session_timeout=EMBEDDED_SESSION_S if broker.embedded else SESSION_S,
         broker_heartbeat_interval=1.0,
         broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",

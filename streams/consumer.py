@@ -7,6 +7,9 @@ The rules this file owns:
   Faust calls last; every other place is undone by it. Faust also calls it while flow is stopped,
   before recovery and perhaps beside the call that counts: so calls take turns, and each ends with
   our seeks.
+- What the fetcher and the queues hold when we seek is from another position: it is thrown away.
+  Were it delivered, Faust would take the replay for old news (it drops what is below the last
+  offset it read), and the state would miss it.
 - The offsets come from the table, not from times: an embedded broker cannot look times up.
 """
 
@@ -28,6 +31,9 @@ FAUST: Final = logging.getLogger("faust")
 REST_S: Final = 5.0
 """How long a rebalance waits for the record in hand; the session would end after 10 s."""
 
+SETTLE_S: Final = 0.05
+"""What was fetched before a seek reaches the loop before the seek's own answer; a margin."""
+
 Offsets = Mapping[TopicName, int]
 
 
@@ -38,7 +44,7 @@ class Keeper(Protocol):
     """The input topics by full name."""
 
     async def rest(self, timeout_s: float) -> None:
-        """Wait until no record is in hand; state of which that cannot be said is dropped."""
+        """Take no more records until `sought`; drop the state that a record still changes."""
 
     def keep(self, partitions: frozenset[int]) -> None:
         """Drop the state of all other partitions."""
@@ -95,11 +101,27 @@ class ReplayingConsumer(driver.Consumer):
                 await self._seek_for_state()
 
     async def _seek_for_state(self) -> None:
+        flowing = self.flow_active
+        self.stop_flow()
+        try:
+            seeks = await self._seeks()
+            await self.seek_wait(seeks)
+            await asyncio.sleep(SETTLE_S)
+            if self._recovered != self.app.consumer_generation_id:
+                return  # the next rebalance has begun
+            self.app.flow_control.clear()
+            self._read_offset.update({tp: offset or None for tp, offset in seeks.items()})
+            self.app.keeper.sought()
+        finally:
+            if flowing:
+                self.resume_flow()
+
+    async def _seeks(self) -> dict[TP, int]:
+        """Return from where each of our inputs must be read."""
         inputs = self.app.keeper.inputs
         tps = {tp for tp in self.assignment() if tp.topic in inputs}
         if not tps:
-            self.app.keeper.sought()
-            return
+            return {}
         # Both at once: the broker answers after the fetch that is under way, 1.5 s later.
         earliest, ends = await asyncio.gather(self.earliest_offsets(*tps), self.highwaters(*tps))
         seeks: dict[TP, int] = {}
@@ -117,8 +139,7 @@ class ReplayingConsumer(driver.Consumer):
                 {topic: ends[tp] for topic, tp in mine.items()},
             )
             seeks |= {tp: offsets[topic] for topic, tp in mine.items()}
-        await self.seek_wait(seeks)
-        self.app.keeper.sought()
+        return seeks
 
 
 class ReplayingApp(faust.App):

@@ -39,6 +39,7 @@ class Partitions:
         self._scrapes = names[TopicName.SCRAPES]
         self._app, self._stage, self._table = app, stage, table
         self._shards: dict[int, Shard] = {}
+        self._open = False  # positions are right: records may come
         self._held: set[int] = set()  # partitions whose scrapes are held back
         self._in_hand: Counter[int] = Counter()  # records that are being handled, by partition
         self._resting = asyncio.Event()
@@ -47,11 +48,11 @@ class Partitions:
 
     @contextmanager
     def in_hand(self, partition: int) -> Iterator[Shard | None]:
-        """Give the shard for one record; None where its partition went to another worker."""
+        """Give the shard for one record; None where none may be taken: it will be read again."""
         self._in_hand[partition] += 1
         self._resting.clear()
         try:
-            yield self._shards.get(partition)
+            yield self._shards.get(partition) if self._open else None
         finally:
             self._in_hand -= Counter([partition])
             if not self._in_hand:
@@ -69,7 +70,8 @@ class Partitions:
             self._check_ready()
 
     async def rest(self, timeout_s: float) -> None:
-        """Wait until no record is in hand; drop the shards of records that take longer."""
+        """Take no more records; drop the shards of those that stay in hand for longer."""
+        self._open = False
         try:
             await asyncio.wait_for(self._resting.wait(), timeout_s)
         except TimeoutError:
@@ -112,7 +114,8 @@ class Partitions:
         return offsets
 
     def sought(self) -> None:
-        """Hold scrapes back where facts must be read first."""
+        """Take records; hold scrapes back where facts must be read first."""
+        self._open = True
         held = {n for n, shard in self._shards.items() if shard.waits_for_facts}
         self._app.consumer.pause_partitions({TP(self._scrapes, n) for n in held})
         loop = asyncio.get_running_loop()

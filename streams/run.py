@@ -77,7 +77,6 @@ async def _stream(stage: Stage, broker: run.Broker, password: str | None, url: s
 
 async def _close(app: ReplayingApp, worker: Worker) -> None:
     """Finish the record in hand, commit, leave."""
-    worker.close()
     await worker.partitions.rest(REST_S)
     try:
         await asyncio.wait_for(app.stop(), STOP_S)

@@ -49,7 +49,6 @@ class Worker:
         self._share_max = stage.settings.streams.undecodable_share_max
         self._undecodable = Undecodable(self._share_max)
         self._faults = fault.Faults()
-        self._closed = False
         self._table: TableT[Any, Any] = app.Table(
             "state",
             partitions=stage.partitions,
@@ -86,7 +85,7 @@ class Worker:
     async def _handle(self, topic: TopicName, event: EventT[Any]) -> bool:
         """Take one record; return whether it is done with."""
         partition = event.message.tp.partition
-        if self._closed or self.failed.done():
+        if self.failed.done():
             return False  # it is read again by whoever comes next
         with self.partitions.in_hand(partition) as shard:
             if shard is None:
@@ -102,10 +101,6 @@ class Worker:
                 return False
         self.partitions.progress(shard)
         return True
-
-    def close(self) -> None:
-        """Take no more records; what was not acknowledged is read again."""
-        self._closed = True
 
     def _fail(self, error: Exception) -> None:
         if not self.failed.done():
@@ -124,6 +119,7 @@ class Worker:
             await self._refuse(topic, event, error)
             return
         self._undecodable.note(topic, bad=False)
+        self._note_missed(shard, topic, offset)
         if result is None:
             return
         outputs = result.outputs
@@ -134,6 +130,15 @@ class Worker:
         for kind, state in outputs.writes.items():
             self._table[table_key(result.cluster, kind)] = state
         self._count(result.cluster, outputs)
+
+    def _note_missed(self, shard: Shard, topic: TopicName, offset: int) -> None:
+        if shard.missed:
+            logger.warning(
+                "records are missing topic=%s partition=%d before=%d count=%d",
+                *(topic, shard.partition, offset, shard.missed),
+            )
+            self._telemetry.count(Metric.RECORDS_DROPPED, shard.missed, reason="missing")
+            shard.missed = 0
 
     async def _refuse(self, topic: TopicName, event: EventT[Any], error: DecodeError) -> None:
         message = event.message

@@ -61,6 +61,7 @@ class Shard:
         self._clusters_max = clusters_max
         self._wanted: dict[TopicName, int] = {}
         self._ends: Mapping[TopicName, int] = {}
+        self.missed = 0  # offsets that were never delivered: fallen out of the log, or a fault
         self.lost: list[str] = []  # clusters whose saved state cannot be read, and why
 
     def restore(self, items: Iterable[tuple[bytes, bytes]]) -> None:
@@ -134,6 +135,7 @@ class Shard:
         if offset <= self.received[topic]:
             return None
         before, self.received[topic] = self.received[topic], offset
+        self.missed += offset - before - 1
         if topic is TopicName.SCRAPES:
             return self._on_scrape(offset, value, now, before)
         if topic is TopicName.CHANGES:

@@ -121,17 +121,13 @@ class Watermark:
     def silent(self, now_ms: int, heard_ms: int) -> list[ScrapeEnvelope]:
         """Return the `silent` records that are due.
 
-        `heard_ms` is when the worker last heard of the cluster, on the clock of `now_ms`. Nothing
-        is due within 3 intervals of the quickest target, before a target's own 3 intervals have
-        passed, or after 15 minutes.
+        `heard_ms` is when the worker last heard of the cluster, on the clock of `now_ms`. A record
+        is due when that is as long ago as it says, in steps of 3 intervals, for 15 minutes.
         """
-        quickest = min((one.interval_ms for one in self._targets.values()), default=None)
-        if quickest is None or now_ms - heard_ms < LIVE_INTERVALS * quickest:
-            return []
         return [
             self._silence(target, one)
             for target, one in self._targets.items()
-            if (tick := _next_silent(one)) <= now_ms and tick <= one.heard_ms + SILENT_MS_MAX
+            if _next_silent(one) - one.heard_ms <= min(now_ms - heard_ms, SILENT_MS_MAX)
         ]
 
     def snapshot(self) -> WatermarkState:
