@@ -32,7 +32,7 @@ def make_app(settings: Settings, broker: Broker, password: str | None) -> Replay
     return ReplayingApp(
         f"{settings.kafka.prefix}-streams",
         broker=[f"kafka://{address}" for address in broker.bootstrap.split(",")],
-        broker_credentials=_credentials(settings.kafka, password),
+        broker_credentials=credentials(settings.kafka, password),
         broker_session_timeout=EMBEDDED_SESSION_S if broker.embedded else SESSION_S,
         broker_heartbeat_interval=1.0,
         broker_commit_interval=1.0,
@@ -59,7 +59,12 @@ def _instance_id(settings: Settings) -> str:
     return settings.streams.instance_id or socket.gethostname()
 
 
-def _credentials(kafka: KafkaSettings, password: str | None) -> CredentialsT | None:
+def credentials(kafka: KafkaSettings, password: str | None) -> CredentialsT | None:
+    """Return how Faust is to prove who it is, and to whom; None for plain text.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
     context = _tls(kafka.tls) if kafka.tls else None
     if kafka.sasl:
         return faust.SASLCredentials(

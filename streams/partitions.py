@@ -84,6 +84,8 @@ class Partitions:
         self._shards = {n: shard for n, shard in self._shards.items() if n in partitions}
         self._held = set()
         logger.info("assigned partitions=%s", ",".join(map(str, sorted(partitions))) or "none")
+        if not partitions:  # more workers than partitions: Faust seeks nothing then
+            self._check_ready()
 
     def seek(
         self,

@@ -112,6 +112,8 @@ class Worker:
     async def _take(self, shard: Shard, topic: TopicName, event: EventT[Any]) -> None:
         offset, value = event.message.offset, event.value
         self._telemetry.count(Metric.RECORDS_RECEIVED, topic=topic)
+        age_s = max(0.0, wall_ms() / 1000 - event.message.timestamp)
+        self._telemetry.set(Metric.LAG, age_s, topic=topic)
         began = time.perf_counter()
         try:
             result = shard.on_record(topic, offset, value, self._now())
