@@ -1,0 +1,312 @@
+"""Ask one endpoint for its metrics. In: where, with what identity, until when. Out: status and
+body, or FetchError with the outcome.
+
+The rule this file owns: one connection per target, kept alive; no redirect, no retry. Nothing makes
+a request outlive its deadline (a watchdog closes the socket, so dripping does not help) or a body
+outgrow its maximum (it is inflated in pieces).
+"""
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Final
+from urllib.parse import urlsplit
+
+from isal import isal_zlib
+from urllib3 import BaseHTTPResponse
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from producers.core.outcomes import Verdict, verdict
+from schemas.records import Outcome
+from schemas.settings import TargetSettings, Tls
+
+READ_BYTES: Final = 65_536
+INFLATED_BYTES: Final = 1_000_000  # at a time: a bomb is noticed before it fills memory
+SAID_BYTES_MAX: Final = 300  # of the body of an error, for the reason
+GZIP_WINDOW: Final = 31
+
+HEADERS: Final = {
+    "Accept": "text/plain;version=0.0.4",
+    "Accept-Encoding": "gzip",
+    "User-Agent": f"planewatch/{version('planewatch')} (scrape)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint answered."""
+
+    status: int
+    phrase: str
+    body: bytes  # inflated; of an error, its beginning
+    whole: bool  # False: the body went on beyond its maximum
+    process_start_s: str | None
+
+
+class FetchError(Exception):
+    """No usable answer; `verdict` says which outcome that is."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        self.verdict: Verdict = verdict(outcome, reason)
+        super().__init__(self.verdict.reason)
+
+
+class Endpoint:
+    """The connection to one target. One request at a time; `abort` may come from any thread."""
+
+    def __init__(self, settings: TargetSettings) -> None:
+        parts = urlsplit(settings.url)
+        self._settings = settings
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._tls = (settings.tls or Tls()) if parts.scheme == "https" else None
+        self._path = settings.path + (f"?{parts.query}" if parts.query else "")
+        self._connection: _Plain | _Tls | None = None
+        self._watchdog: _Watchdog | None = None
+        self._aborted = threading.Event()
+
+    def get(self, *, timeout_s: float, body_bytes_max: int) -> Answer:
+        """Return the answer of the endpoint; costs it one request.
+
+        Raises:
+            FetchError: no complete answer came in `timeout_s` of wall time.
+        """
+        headers = HEADERS | self._authorization()
+        with _Watchdog(timeout_s) as watchdog:
+            self._watchdog = watchdog
+            try:
+                answer = self._ask(headers, watchdog, body_bytes_max)
+            except Exception as error:
+                self.close()
+                raise self._judge(error, watchdog) from error
+            if watchdog.fired:  # a body without a length seems to end when its socket is closed
+                self.close()
+                raise self._judge(TimeoutError(), watchdog)
+            return answer
+
+    def abort(self) -> None:
+        """End the request in flight, and refuse others: the producer stops."""
+        self._aborted.set()
+        if self._watchdog:
+            self._watchdog.bite()
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def _ask(self, headers: dict[str, str], watchdog: "_Watchdog", body_bytes_max: int) -> Answer:
+        if self._connection is None or not self._connection.is_connected:
+            self.close()
+            self._connection = self._connect(watchdog)
+        connection = self._connection
+        watchdog.guard(connection.sock)
+        connection.timeout = watchdog.left_s
+        connection.request("GET", self._path, headers=headers, preload_content=False)
+        response = connection.getresponse()
+        start = response.headers.get("Process-Start-Time-Unix")
+        if response.status != HTTPStatus.OK:
+            said = response.read1(SAID_BYTES_MAX, decode_content=False) or b""
+            self.close()  # the rest of the page is of no interest
+            return Answer(response.status, response.reason or "", said, True, start)
+        pieces: list[bytes] = []
+        room = body_bytes_max
+        for piece in _inflated(response):
+            pieces.append(piece[:room])
+            room -= len(piece)
+            if room < 0:
+                self.close()
+                break
+        return Answer(response.status, "", b"".join(pieces), room >= 0, start)
+
+    def _connect(self, watchdog: "_Watchdog") -> "_Plain | _Tls":
+        if self._tls is None:
+            plain = _Plain(self._host, self._port, timeout=watchdog.left_s)
+            plain.watchdog = watchdog
+            plain.connect()
+            return plain
+        tls = _Tls(
+            self._host,
+            self._port,
+            timeout=watchdog.left_s,
+            ssl_context=_context(self._tls),
+            server_hostname=self._tls.server_name,
+        )
+        tls.watchdog = watchdog
+        try:
+            tls.connect()
+        except (ssl.SSLError, ConnectionError) as error:
+            raise FetchError(Outcome.TLS, f"no TLS with {self._host}: {error}") from error
+        return tls
+
+    def _authorization(self) -> dict[str, str]:
+        """Read the token anew each time: it is rotated under us."""
+        file = self._settings.bearer_token_file
+        if file is None:
+            return {}
+        try:
+            token = file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise FetchError(Outcome.UNAUTHORIZED, f"cannot read {file}: {error}") from error
+        if not token.isprintable() or not token:
+            raise FetchError(Outcome.UNAUTHORIZED, f"there is no token in {file}")
+        return {"Authorization": f"Bearer {token}"}
+
+    def _judge(self, error: Exception, watchdog: "_Watchdog") -> FetchError:
+        if self._aborted.is_set():
+            return FetchError(Outcome.SKIPPED, "the producer stopped")
+        if watchdog.fired:
+            return FetchError(Outcome.TIMEOUT, f"no complete answer in {watchdog.timeout_s:.1f} s")
+        return error if isinstance(error, FetchError) else judge(error)
+
+
+def judge(error: Exception) -> FetchError:
+    """Return what an exception of the transport means."""
+    outcomes: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Outcome], ...] = (
+        ((NameResolutionError, UnicodeError), Outcome.DNS),
+        (NewConnectionError, Outcome.REFUSED),
+        ((ConnectTimeoutError, ReadTimeoutError, TimeoutError), Outcome.TIMEOUT),
+        ((ssl.SSLEOFError, ssl.SSLZeroReturnError), Outcome.TRUNCATED),
+        ((ssl.SSLError, SSLError), Outcome.TLS),
+        ((ProtocolError, ConnectionError, http.client.IncompleteRead), Outcome.TRUNCATED),
+        (OSError, Outcome.REFUSED),
+    )
+    outcome = next((o for kinds, o in outcomes if isinstance(error, kinds)), Outcome.MALFORMED)
+    root = error.__cause__ if isinstance(error, NewConnectionError) and error.__cause__ else error
+    return FetchError(outcome, f"{type(root).__name__}: {root}")
+
+
+class _Watchdog:
+    """Closes the socket of a request at its deadline, or when told to."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.fired = False
+        self._until = time.monotonic() + timeout_s
+        self._lock = threading.Lock()
+        self._sock: socket.socket | None = None
+        self._timer = threading.Timer(timeout_s, self.bite)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_Watchdog":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    @property
+    def left_s(self) -> float:
+        """Wall seconds until the deadline, never 0, which sockets take for something else."""
+        return max(0.001, self._until - time.monotonic())
+
+    def guard(self, sock: socket.socket) -> None:
+        """Close this socket from now on."""
+        with self._lock:
+            self._sock = sock
+        if self.fired:
+            self.bite()
+
+    def bite(self) -> None:
+        """End the request: whoever reads from the socket finds its end."""
+        with self._lock:
+            self.fired = True
+            if self._sock:
+                with suppress(OSError):  # closed already
+                    # Not SSLSocket.shutdown, which forgets its TLS state while another thread reads
+                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+
+class _Plain(HTTPConnection):
+    """A connection whose set-up counts against the deadline too."""
+
+    watchdog: _Watchdog
+
+    def _new_conn(self) -> socket.socket:
+        return _guarded(super()._new_conn(), self.watchdog)
+
+
+class _Tls(HTTPSConnection):
+    """The same with TLS: the handshake gets what connecting left of the time."""
+
+    watchdog: _Watchdog
+
+    def _new_conn(self) -> socket.socket:
+        return _guarded(super()._new_conn(), self.watchdog)
+
+
+def _guarded(sock: socket.socket, watchdog: _Watchdog) -> socket.socket:
+    watchdog.guard(sock)
+    sock.settimeout(watchdog.left_s)
+    return sock
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    """Return what TLS is made with; read anew for each connection, since files are rotated."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if tls.ca_file:
+            context.load_verify_locations(tls.ca_file)
+        else:
+            context.load_default_certs()
+        if tls.cert_file:
+            context.load_cert_chain(
+                tls.cert_file, tls.key_file, password=""
+            )  # never ask a terminal
+    except OSError as error:
+        files = ", ".join(str(f) for f in (tls.ca_file, tls.cert_file, tls.key_file) if f)
+        raise FetchError(Outcome.TLS, f"cannot use {files}: {error}") from error
+    if tls.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _inflated(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """Yield the body in pieces of a bounded size.
+
+    Raises:
+        FetchError: an encoding that was not asked for, or a broken one.
+    """
+    encoding = response.headers.get("Content-Encoding", "").lower()
+    pieces = iter(lambda: response.read1(READ_BYTES, decode_content=False) or b"", b"")
+    if encoding in {"", "identity"}:
+        yield from pieces
+    elif encoding == "gzip":
+        yield from _gunzip(pieces)
+    else:
+        raise FetchError(Outcome.MALFORMED, f"encoded as {encoding}, which nobody asked for")
+
+
+def _gunzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    inflater = isal_zlib.decompressobj(GZIP_WINDOW)
+    for piece in pieces:
+        left, full = piece, False
+        while left or full:
+            if inflater.eof:  # another member follows
+                inflater = isal_zlib.decompressobj(GZIP_WINDOW)
+            try:
+                inflated = inflater.decompress(left, INFLATED_BYTES)
+            except isal_zlib.error as error:  # type: ignore[misc]  # its stub forgot `type[...]`
+                raise FetchError(Outcome.MALFORMED, f"not gzip: {error}") from error
+            yield inflated
+            left = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            full = len(inflated) == INFLATED_BYTES and not inflater.eof
+    if not inflater.eof:
+        raise FetchError(Outcome.TRUNCATED, "the gzip stream was cut")
