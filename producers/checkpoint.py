@@ -1,0 +1,115 @@
+"""Remember targets across restarts. In: targets and their sequences. Out: one small file a cluster,
+`<data>/producers/targets/<cluster>.json`.
+
+The rule this file owns: a sequence number is on disk before the attempt that carries it begins, so
+a killed process neither uses a number twice nor leaves a gap that stands for nothing. A target that
+is here and not in the configuration was removed; it stays until Kafka has the record of that.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from schemas.errors import ConfigError, Problem
+from schemas.identity import Target
+
+logger = logging.getLogger(__name__)
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of one target."""
+
+    job: str
+    instance: str
+    path: str
+    labels: dict[str, str]
+    interval_ms: int
+    sequence: int  # of its newest attempt
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True):
+    targets: list[Known]
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A target that left the configuration since the last run."""
+
+    target: Target
+    known: Known
+
+
+class Checkpoint:
+    """The last known targets of this data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self._folder = data / "producers" / "targets"
+        self._lock = threading.Lock()
+        self._known: dict[Target, Known] = {}
+        self._changed: set[str] = set()  # clusters
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for file in sorted(self._folder.glob("*.json")):
+                self._read(file)
+        except OSError as error:
+            raise ConfigError([Problem("data", f"cannot be written: {error}")]) from error
+
+    def next_sequence(self, target: Target, labels: dict[str, str], interval_ms: int) -> int:
+        """Return the number of the next attempt; call `save` before it begins."""
+        with self._lock:
+            before = self._known.get(target)
+            sequence = before.sequence + 1 if before else 1
+            self._known[target] = Known(
+                job=target.job,
+                instance=target.instance,
+                path=target.path,
+                labels=labels,
+                interval_ms=interval_ms,
+                sequence=sequence,
+            )
+            self._changed.add(target.cluster)
+        return sequence
+
+    def removed(self, configured: Iterable[Target]) -> list[Removed]:
+        """Return the targets that are known and not `configured`."""
+        there = set(configured)
+        with self._lock:
+            gone = [Removed(*item) for item in self._known.items() if item[0] not in there]
+        return sorted(gone, key=lambda removed: removed.target)
+
+    def forget(self, target: Target) -> None:
+        """Drop a removed target: its removal is on record."""
+        with self._lock:
+            if self._known.pop(target, None):
+                self._changed.add(target.cluster)
+
+    def save(self) -> None:
+        """Write what changed; whole files, replaced at once."""
+        with self._lock:
+            for cluster in sorted(self._changed):
+                self._write(cluster)
+            self._changed.clear()
+
+    def _read(self, file: Path) -> None:
+        try:
+            targets = msgspec.json.decode(file.read_bytes(), type=_File).targets
+        except msgspec.DecodeError as error:
+            logger.warning("sequences begin anew, unreadable file=%s error=%s", file, error)
+            return
+        for known in targets:
+            self._known[Target(file.stem, known.job, known.instance, known.path)] = known
+
+    def _write(self, cluster: str) -> None:
+        file = self._folder / f"{cluster}.json"
+        targets = [known for target, known in self._known.items() if target.cluster == cluster]
+        if not targets:
+            file.unlink(missing_ok=True)
+            return
+        beside = file.with_suffix(".new")
+        beside.write_bytes(msgspec.json.encode(_File(targets=targets)))
+        os.replace(beside, file)

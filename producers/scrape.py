@@ -1,0 +1,116 @@
+"""Scrape one target once. In: an attempt. Out: the records of it, whatever happened.
+
+The rule this file owns: every attempt ends in records. Times of the watched world come from the
+clock: `start_ms` is when the request was sent, and the time-out runs in event time.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from producers.core.attempts import (
+    Attempt,
+    Ending,
+    envelope,
+    kubernetes_version,
+    process_start_ms,
+)
+from producers.core.chunks import Chunk, encode_chunks
+from producers.core.exposition import Exposition, parse
+from producers.core.keys import Keys
+from producers.core.outcomes import Verdict, of_body, of_status, verdict
+from producers.core.rows import Row
+from producers.fetch import Answer, Endpoint, FetchError
+from schemas.clock import Clock
+from schemas.metrics import Metric
+from schemas.records import Outcome
+from schemas.settings import ProducersSettings
+from schemas.telemetry import Telemetry
+
+OWNER = "scrape"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """The records of one attempt."""
+
+    chunks: list[Chunk]
+    verdict: Verdict
+
+
+class Scraper:
+    """What all scrapes of a process share: limits, clock, and the keys that were read before."""
+
+    def __init__(self, limits: ProducersSettings, clock: Clock, telemetry: Telemetry) -> None:
+        self._limits, self._clock, self._telemetry = limits, clock, telemetry
+        self._keys = Keys(limits.parsed_keys_max)
+        self._parsing = threading.Lock()  # the keys are shared, and Python parses on one core
+
+    def scrape(self, endpoint: Endpoint, attempt: Attempt, timeout_ms: float) -> Scraped:
+        """Ask the target once and return the records of it."""
+        start_ms = self._clock.now_ms()
+        ending, rows = self._ask(endpoint, start_ms, timeout_ms)
+        self._count(attempt, ending)
+        return Scraped(encode_chunks(envelope(attempt, ending), rows), ending.verdict)
+
+    def unasked(self, attempt: Attempt, outcome: Outcome, reason: str) -> Scraped:
+        """Return the record of an attempt that sent no request: skipped, removed."""
+        now_ms = self._clock.now_ms()
+        ending = Ending(verdict(outcome, reason), now_ms, now_ms)
+        job, cluster = attempt.target.job, attempt.target.cluster
+        self._telemetry.count(Metric.SCRAPES, cluster=cluster, job=job, outcome=outcome)
+        return Scraped(encode_chunks(envelope(attempt, ending), ()), ending.verdict)
+
+    def _ask(
+        self, endpoint: Endpoint, start_ms: int, timeout_ms: float
+    ) -> tuple[Ending, Sequence[Row]]:
+        try:
+            answer = endpoint.get(
+                timeout_s=self._clock.wall_s(timeout_ms), body_bytes_max=self._limits.body_bytes_max
+            )
+        except FetchError as failed:
+            return Ending(failed.verdict, start_ms, self._clock.now_ms()), ()
+        end_ms = self._clock.now_ms()
+        if answer.status != 200:
+            said = of_status(answer.status, answer.phrase, answer.body)
+            return Ending(said, start_ms, end_ms, answer.status), ()
+        return self._read(answer, start_ms, end_ms)
+
+    def _read(self, answer: Answer, start_ms: int, end_ms: int) -> tuple[Ending, Sequence[Row]]:
+        exposition = self._parse(answer)
+        said = of_body(exposition, body_bytes=len(answer.body), whole=answer.whole)
+        rows = exposition.rows if said.keeps_rows else ()
+        ending = Ending(
+            said,
+            start_ms,
+            end_ms,
+            http_status=answer.status,
+            body_bytes=len(answer.body),
+            samples=exposition.samples if said.keeps_rows else 0,
+            process_start_ms=process_start_ms(rows, answer.process_start_s),
+            kubernetes_version=kubernetes_version(rows),
+        )
+        return ending, rows
+
+    def _parse(self, answer: Answer) -> Exposition:
+        with self._parsing:
+            if self._keys.trim():
+                self._telemetry.count(Metric.LIMIT_HITS, limit="parsed_keys_max")
+            return parse(
+                answer.body, self._keys, samples_max=self._limits.series_max, whole=answer.whole
+            )
+
+    def _count(self, attempt: Attempt, ending: Ending) -> None:
+        cluster, job = attempt.target.cluster, attempt.target.job
+        outcome = ending.verdict.outcome
+        self._telemetry.count(Metric.SCRAPES, cluster=cluster, job=job, outcome=outcome)
+        self._telemetry.observe(
+            Metric.SCRAPE_DURATION, (ending.end_ms - ending.start_ms) / 1000, job=job
+        )
+        code = str(ending.http_status or outcome)
+        self._telemetry.count(Metric.REQUESTS, cluster=cluster, owner=OWNER, code=code)
+        if outcome is Outcome.TOO_BIG:
+            self._telemetry.count(Metric.LIMIT_HITS, limit="body_bytes_max or series_max")
