@@ -1,0 +1,133 @@
+"""The stage itself. In: settings. Out: scrapes, changes and logs in Kafka, until SIGTERM.
+
+The rule this file owns: nothing starts before Kafka has our topics; on SIGTERM nothing new begins,
+what is in flight gets 3 s, what was observed is flushed, and all of that takes less than 5 s.
+"""
+
+import logging
+import signal
+import threading
+from types import FrameType
+from typing import Final, Protocol
+
+import click
+
+from producers.logs import start_logs
+from producers.options import configured
+from producers.scraping import Scraping
+from producers.sending import Sender, kafka_password
+from producers.topics import Topics
+from schemas import run
+from schemas.clock import Clock
+from schemas.errors import ConfigError, Problem
+from schemas.settings import Settings
+from schemas.telemetry import Telemetry
+
+STAGE: Final = "producers"
+IN_FLIGHT_S: Final = 3.0
+FLUSH_S: Final = 1.0
+CHECK_S: Final = 0.5
+
+NOTHING_TO_DO: Final = """nothing to observe: no target, kubeconfig or log file. Write, say:
+  clusters:
+    - id: prod-eu-1
+      targets:
+        - {job: apiserver, instance: cp-1, url: "https://10.0.0.11:6443/metrics",
+           tls: {ca_file: ca.crt, server_name: kubernetes.default.svc}, bearer_token_file: token}"""
+
+logger = logging.getLogger(__name__)
+
+
+@click.command("run", short_help="scrape, watch and tail until terminated")
+@configured
+def run_command(settings: Settings) -> None:
+    """Observe all configured clusters and write what is seen to Kafka.
+
+    Example: planewatch producers --config planewatch.yaml
+    """
+    stop = threading.Event()
+
+    def terminate(number: int, _: FrameType | None) -> None:
+        logger.info("stopping signal=%s", signal.Signals(number).name)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, terminate)
+    observe(settings, stop)
+
+
+def observe(settings: Settings, stop: threading.Event) -> None:
+    """Run the whole stage until `stop` is set.
+
+    Raises:
+        ConfigError: the configuration gives nothing to do, or something that cannot be used.
+        BrokerError: Kafka cannot take our records.
+    """
+    if not any(one.targets or one.logs or one.kubeconfig for one in settings.clusters):
+        raise ConfigError([Problem("clusters", NOTHING_TO_DO)])
+    clock = _clock(settings)
+    telemetry = Telemetry(STAGE)
+    port = _serve(settings, telemetry)
+    broker, password = run.broker(settings), kafka_password(settings.kafka)
+    for name in Topics(settings.kafka, broker, password).create_missing():
+        logger.info("created topic=%s", name)
+    sender = Sender(settings, broker, password, telemetry)
+    try:
+        logger.info("kafka=%s partitions=%d", broker.bootstrap, sender.partitions())
+        scraping = Scraping(settings, sender, clock, telemetry)
+        scraping.start()
+        others = _start_others(settings, sender, clock, telemetry, stop)
+        url = f"http://{settings.telemetry.host}:{port}/metrics"
+        run.announce(settings, run.PRODUCERS, telemetry_url=url)
+        try:
+            while not stop.wait(CHECK_S):
+                sender.check()
+                scraping.check()
+        finally:
+            stop.set()
+            run.withdraw(settings, run.PRODUCERS)
+            scraping.stop(wait_s=IN_FLIGHT_S)
+            for other in others:
+                other.join()
+            sender.flush(FLUSH_S)
+    finally:
+        sender.close()
+
+
+class Joined(Protocol):
+    """What runs beside scraping until the event `stop` is set."""
+
+    def join(self) -> None:
+        """Wait until it has ended, at most a second."""
+
+
+def _start_others(
+    settings: Settings,
+    sender: Sender,
+    clock: Clock,
+    telemetry: Telemetry,
+    stop: threading.Event,
+) -> list[Joined]:
+    """Start watches and log tails; the Kubernetes client is big, and loaded where it is needed."""
+    started: list[Joined] = [start_logs(settings, sender, clock, telemetry, stop)]
+    if any(cluster.kubeconfig for cluster in settings.clusters):
+        from producers.watch import start_watches  # noqa: PLC0415
+
+        started.append(start_watches(settings, sender, clock, telemetry, stop))
+    return started
+
+
+def _clock(settings: Settings) -> Clock:
+    try:
+        return Clock(settings.clock.file)
+    except OSError as error:
+        raise ConfigError([Problem("clock.file", f"cannot be used: {error}")]) from error
+
+
+def _serve(settings: Settings, telemetry: Telemetry) -> int:
+    host, port = settings.telemetry.host, settings.telemetry.producers_port
+    try:
+        return telemetry.serve(host, port)
+    except OSError as error:
+        problem = Problem("telemetry.producers_port", f"cannot listen on {host}:{port}: {error}")
+        raise ConfigError([problem]) from error
