@@ -162,7 +162,7 @@ def _statement(request: Request, body: bytes) -> Statement:
     }
     settings = {name: value for name, value in given.items() if not name.startswith("param_")}
     whole = b"\n".join(part for part in (text, body) if part)
-    named = _FORMAT.search(whole)
+    named = _FORMAT.search(whole[-100:])
     form = named[1].decode() if named else settings.get("default_format", FORM_DEFAULT)
     return Statement(whole, form, parameters, settings)
 

@@ -206,8 +206,11 @@ def read_arrow(answer: bytes) -> pa.Table:
     """Return an answer in ArrowStream; a column of strings that are no text stays bytes."""
     if not answer:  # a statement without a result
         return pa.table({})
-    with pa.ipc.open_stream(answer) as stream:
-        table = stream.read_all()
+    try:
+        with pa.ipc.open_stream(answer) as stream:
+            table = stream.read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise SinkRefused("the answer is not in ArrowStream: leave FORMAT out") from error
     for i, column in enumerate(table.columns):
         if pa.types.is_string(column.type):
             as_bytes = column.cast(pa.binary())

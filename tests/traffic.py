@@ -8,7 +8,6 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 from confluent_kafka import Message, Producer
 
@@ -238,7 +237,7 @@ class Traffic:
                 made.value,
                 key=made.key,
                 partition=partition_of(made.cluster, self.partitions),
-                headers=made.headers,
+                headers=[*made.headers.items()],
                 on_delivery=self._noting(made),
             )
             self._producer.poll(0)
@@ -258,7 +257,3 @@ def same(expected: Mapping[str, int], found: Mapping[str, int]) -> bool:
     """Tell whether two counts of rows by table are equal; what is not named is 0."""
     return all(expected.get(table, 0) == found.get(table, 0) for table in COUNTED)
 
-
-def random_values(seed: int, count: int) -> np.ndarray:
-    """Return values that do not compress."""
-    return np.random.default_rng(seed).random(count)
