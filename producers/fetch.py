@@ -24,6 +24,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
+    LocationParseError,
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
@@ -37,7 +38,7 @@ from schemas.settings import TargetSettings, Tls
 
 READ_BYTES: Final = 65_536
 INFLATED_BYTES: Final = 1_000_000  # at a time: a bomb is noticed before it fills memory
-SAID_BYTES_MAX: Final = 300  # of the body of an error, for the reason
+SAID_BYTES_MAX: Final = 2_000  # read of an error's body; shorter ones leave the connection usable
 GZIP_WINDOW: Final = 31
 
 HEADERS: Final = {
@@ -112,18 +113,12 @@ class Endpoint:
             self._connection = None
 
     def _ask(self, headers: dict[str, str], watchdog: "_Watchdog", body_bytes_max: int) -> Answer:
-        if self._connection is None or not self._connection.is_connected:
-            self.close()
-            self._connection = self._connect(watchdog)
-        connection = self._connection
-        watchdog.guard(connection.sock)
-        connection.timeout = watchdog.left_s
-        connection.request("GET", self._path, headers=headers, preload_content=False)
-        response = connection.getresponse()
+        response = self._respond(headers, watchdog)
         start = response.headers.get("Process-Start-Time-Unix")
         if response.status != HTTPStatus.OK:
             said = response.read1(SAID_BYTES_MAX, decode_content=False) or b""
-            self.close()  # the rest of the page is of no interest
+            if not response.closed:
+                self.close()  # the rest of the page is of no interest
             return Answer(response.status, response.reason or "", said, True, start)
         pieces: list[bytes] = []
         room = body_bytes_max
@@ -135,25 +130,48 @@ class Endpoint:
                 break
         return Answer(response.status, "", b"".join(pieces), room >= 0, start)
 
-    def _connect(self, watchdog: "_Watchdog") -> "_Plain | _Tls":
-        if self._tls is None:
-            plain = _Plain(self._host, self._port, timeout=watchdog.left_s)
-            plain.watchdog = watchdog
-            plain.connect()
-            return plain
-        tls = _Tls(
-            self._host,
-            self._port,
-            timeout=watchdog.left_s,
-            ssl_context=_context(self._tls),
-            server_hostname=self._tls.server_name,
-        )
-        tls.watchdog = watchdog
+    def _respond(self, headers: dict[str, str], watchdog: "_Watchdog") -> BaseHTTPResponse:
+        """Send the request and return the answer up to its body."""
+        connection = self._connection
+        fresh = connection is None or not connection.is_connected
+        if connection is None or fresh:
+            self.close()
+            connection = self._connection = self._new_connection(watchdog)
+            self._connect(connection)
+        watchdog.guard(connection.sock)
+        connection.timeout = watchdog.left_s
         try:
-            tls.connect()
+            connection.request("GET", self._path, headers=headers, preload_content=False)
+            return connection.getresponse()
+        except http.client.RemoteDisconnected:
+            raise
+        except (ssl.SSLError, ConnectionError) as error:
+            if fresh and self._tls and not watchdog.fired:
+                # With TLS 1.3 a server refuses a missing certificate after the client's handshake.
+                reason = f"hung up after the handshake, is a certificate missing? {error}"
+                raise FetchError(Outcome.TLS, reason) from error
+            raise
+
+    def _new_connection(self, watchdog: "_Watchdog") -> "_Plain | _Tls":
+        connection: _Plain | _Tls
+        if self._tls is None:
+            connection = _Plain(self._host, self._port, timeout=watchdog.left_s)
+        else:
+            connection = _Tls(
+                self._host,
+                self._port,
+                timeout=watchdog.left_s,
+                ssl_context=_context(self._tls),
+                server_hostname=self._tls.server_name,
+            )
+        connection.watchdog = watchdog
+        return connection
+
+    def _connect(self, connection: "_Plain | _Tls") -> None:
+        try:
+            connection.connect()
         except (ssl.SSLError, ConnectionError) as error:
             raise FetchError(Outcome.TLS, f"no TLS with {self._host}: {error}") from error
-        return tls
 
     def _authorization(self) -> dict[str, str]:
         """Read the token anew each time: it is rotated under us."""
@@ -179,7 +197,7 @@ class Endpoint:
 def judge(error: Exception) -> FetchError:
     """Return what an exception of the transport means."""
     outcomes: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Outcome], ...] = (
-        ((NameResolutionError, UnicodeError), Outcome.DNS),
+        ((NameResolutionError, LocationParseError, UnicodeError), Outcome.DNS),
         (NewConnectionError, Outcome.REFUSED),
         ((ConnectTimeoutError, ReadTimeoutError, TimeoutError), Outcome.TIMEOUT),
         ((ssl.SSLEOFError, ssl.SSLZeroReturnError), Outcome.TRUNCATED),

@@ -103,6 +103,9 @@ class Scraping:
                 watched.endpoint.abort()
             for worker in self._workers:
                 worker.join(max(0.1, until_s + 0.5 - time.monotonic()))
+        for watched in self._watched:
+            if not watched.in_flight:
+                watched.endpoint.close()
         self._save()
 
     def check(self) -> None:
