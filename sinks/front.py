@@ -66,7 +66,7 @@ class Readers:
 
     def execute(self, statement: Statement) -> Answer:
         """Run a statement; settings that a client sends are its transport's, and ignored."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             text = statement.text.decode()
             return reader.answer(text, form=statement.form, parameters=statement.parameters)
 
@@ -81,7 +81,12 @@ class Readers:
                 reader.close()
 
     @contextmanager
-    def _reader(self) -> Iterator[Reader]:
+    def reader(self) -> Iterator[Reader]:
+        """Borrow a handle; the one that failed opened itself anew.
+
+        Raises:
+            QueryError: all are busy.
+        """
         try:
             reader = self._idle.get(timeout=READER_WAIT_S)
         except Empty as error:

@@ -123,7 +123,7 @@ def _console(settings: Settings, telemetry: Telemetry) -> Iterator[str]:
         return
     create_app: Callable[..., Any] = importlib.import_module(CONSOLE).create_app
     app = create_app(settings, Clock(settings.clock.file), telemetry)
-    with _served(app, settings.console.host, settings.console.port, "console") as url:
+    with served(app, settings.console.host, settings.console.port, "console") as url:
         yield url
 
 
@@ -136,7 +136,7 @@ def _front(settings: Settings, telemetry: Telemetry) -> Iterator[None]:
     token = secrets.token_urlsafe(32)
     app = create_front(readers.execute, token=token)
     try:
-        with _served(app, "127.0.0.1", settings.front.port, "front") as url:
+        with served(app, "127.0.0.1", settings.front.port, "front") as url:
             run.announce(settings, run.FRONT, url=url, token=token, database=where.database)
             yield
     finally:
@@ -145,7 +145,7 @@ def _front(settings: Settings, telemetry: Telemetry) -> Iterator[None]:
 
 
 @contextmanager
-def _served(app: Any, host: str, port: int, name: str) -> Iterator[str]:
+def served(app: Any, host: str, port: int, name: str) -> Iterator[str]:
     """Serve an application on a thread of its own; yield its URL when it listens."""
     listening = listen(host, port, name)
     config = uvicorn.Config(

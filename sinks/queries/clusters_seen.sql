@@ -1,0 +1,23 @@
+-- name: clusters_seen
+-- what: Which clusters are watched, and how fresh is what we know of them?
+-- parameters:
+SELECT cluster, max(scraped) AS newest_scrape, max(judged) AS newest_evaluation,
+    sum(targets) AS targets, sum(failing) AS failing
+FROM (
+    SELECT cluster, max(newest) AS scraped, toDateTime64(0, 3, 'UTC') AS judged,
+        count() AS targets, countIf(outcome != 'ok') AS failing
+    FROM (
+        SELECT cluster, job, instance, path, maxIf(tick, outcome NOT IN ('silent', 'removed'))
+            AS newest, argMax(s.outcome, tick) AS outcome
+        FROM scrapes AS s
+        WHERE $__timeFilter_ms(tick)
+        GROUP BY cluster, job, instance, path)
+    GROUP BY cluster
+    UNION ALL
+    SELECT cluster, toDateTime64(0, 3, 'UTC'), max(ts), 0, 0
+    FROM indicators
+    WHERE $__timeFilter_ms(ts)
+    GROUP BY cluster)
+WHERE cluster != '_planewatch'
+GROUP BY cluster
+ORDER BY cluster
