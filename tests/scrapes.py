@@ -132,6 +132,6 @@ def _body(file: Path) -> Body:
     return read(gzip.decompress(file.read_bytes()))
 
 
-def rule_file() -> Path:
+def rule_folder() -> Path:
     """Return the folder of the shipped rule files."""
     return fixtures.REPOSITORY / "streams" / "rules"

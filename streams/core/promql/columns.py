@@ -73,6 +73,8 @@ def read(
     columns = _label_columns(some, strings)
     keys = some.column("series").to_numpy().tolist()
     _translate(columns, keys, old, version, strings)
+    for i in np.flatnonzero(columns.get("le", rows[:0])).tolist():
+        keys[i] |= int(columns["le"][i]) << 64  # a bucket without its histogram: ids ignore `le`
     renamed = {f"exported_{name}" if name in reserved else name: columns[name] for name in columns}
     shapes, widths = _shapes(some, strings)
     return Columns(rows, keys, Labels(renamed, len(rows)), shapes, widths)

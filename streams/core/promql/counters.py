@@ -6,7 +6,8 @@ The rules this file owns:
   process restarted, all rows did.
 - A series counts from zero if the scrape before its first was complete, under the same filter and
   of the same process; else its first value is a baseline. One that returns counts on.
-- A window shows a row if its newest pair of samples lies inside.
+- A window shows a row if it overlaps the time between two of its samples: so any window has a
+  value, and adjacent windows add up, also for a row that is seen once and never again.
 """
 
 from dataclasses import dataclass
@@ -78,7 +79,6 @@ class Counters:
         gone = ~here & np.isinf(series.dead_ms)
         if times:
             series.dead_ms[gone] = times[-1]
-            series.pair_ms[gone] = times[-2] if len(times) > 1 else -np.inf
         series.dead_ms[here] = np.inf
         self._layout = layout
 
@@ -92,10 +92,8 @@ class Counters:
     def _window(self, newest: int, end_ms: int, width_ms: int) -> Window:
         series, times, begin_ms = self.series, self.history.times_ms, end_ms - width_ms
         last_ms = times[newest]
-        before_ms = times[newest - 1] if newest else -np.inf
         last = np.minimum(last_ms, series.dead_ms)
-        pair = np.where(series.dead_ms >= last_ms, before_ms, series.pair_ms)
-        present = (last > series.born_ms) & (pair > begin_ms)
+        present = (last > series.born_ms) & (last > begin_ms)
         # A series that was born while we watched is known to have been 0 before.
         since = np.where(series.from_zero, begin_ms, np.maximum(series.born_ms, begin_ms))
         coverage = np.clip((min(last_ms, end_ms) - since) / width_ms, 0.0, 1.0)

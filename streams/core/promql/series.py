@@ -31,7 +31,6 @@ class Series:
         self.slot: Index = np.zeros(0, np.int64)
         self.born_ms: Floats = np.zeros(0)  # of the first sample, or of the scrape that lacked it
         self.from_zero: Mask = np.zeros(0, np.bool_)  # born while its target was watched
-        self.pair_ms: Floats = np.zeros(0)  # of a vanished row: begin of its newest pair of samples
         self.dead_ms: Floats = np.zeros(0)  # its last sample; infinite while it is there
 
     def rows(self, columns: Columns, chosen: Index, counted: Mask) -> tuple[Index, Index]:
@@ -67,7 +66,6 @@ class Series:
         self.slot = np.concatenate([self.slot, slot])
         self.born_ms = np.concatenate([self.born_ms, np.zeros(more)])
         self.from_zero = np.concatenate([self.from_zero, np.zeros(more, np.bool_)])
-        self.pair_ms = np.concatenate([self.pair_ms, np.full(more, -math.inf)])
         self.dead_ms = np.concatenate([self.dead_ms, np.full(more, math.inf)])
 
     def named(self, code: int, *, folded: bool) -> Index:
@@ -92,7 +90,7 @@ class Series:
         new.slot = np.where(left > 0, np.cumsum(left) - left, -1)
         new.shapes, new.widths = self.shapes[rows], self.widths[rows]
         new.born_ms, new.from_zero = self.born_ms[rows], self.from_zero[rows]
-        new.pair_ms, new.dead_ms = self.pair_ms[rows], self.dead_ms[rows]
+        new.dead_ms = self.dead_ms[rows]
         return new, expand(self.slot[rows], left)
 
 

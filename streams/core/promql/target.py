@@ -126,7 +126,9 @@ class Target:
         envelope, values = scrape.envelope, flat(scrape.rows)
         restarted = self._restarted(envelope)
         same = self._filter == envelope.family_filter and not restarted
-        whole = bool(self._attempts) and self._attempts[-1].outcome is Outcome.OK
+        scrapes = (one for one in reversed(self._attempts) if one.outcome is not Outcome.SKIPPED)
+        before = next(scrapes, None)
+        whole = before is not None and before.outcome is Outcome.OK
         layout = self._layout(scrape, values)
         self._counters.count(
             layout, values, attempt.start_ms, watched=same and whole, restarted=restarted

@@ -17,6 +17,7 @@ from schemas.errors import RuleError
 
 _METRIC: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_ZERO: Final = re.compile(r"0(?:ms|[smhdwy])?")
 DURATION_MAX: Final = timedelta(days=365)
 
 
@@ -83,7 +84,7 @@ class Entry:
     def duration_ms(self, name: str) -> int:
         """Return a duration; 0 where it lacks."""
         text = self.text(name)
-        if text in ("", "0"):
+        if not text or _ZERO.fullmatch(text):
             return 0
         try:
             duration = promql_parser.parse_duration(text)

@@ -81,9 +81,10 @@ def _file(name: str, text: str, problems: Problems) -> list[Group]:
     if root is None:
         return []
     root.only(("groups",))
-    groups = [_group(entry) for entry in root.entries("groups")]
+    entries = root.entries("groups")
+    groups = [_group(entry) for entry in entries]
     seen: set[str] = set()
-    for entry, group in zip(root.entries("groups"), groups, strict=True):
+    for entry, group in zip(entries, groups, strict=True):
         if group.name in seen:
             entry.problem(f"the group {group.name} is there twice")
         seen.add(group.name)

@@ -1,0 +1,70 @@
+"""Plans: what the language has, what is refused and why."""
+
+import pytest
+
+from streams.core.promql.plan import PlanError, Planner
+from streams.core.rules.model import RecordingRule
+
+
+def planner(*, live: bool = True, **recorded: str) -> Planner:
+    rules = {
+        name.replace("__", ":"): [RecordingRule(name.replace("__", ":"), expr, {}, 1)]
+        for name, expr in recorded.items()
+    }
+    return Planner(rules, live=live)
+
+
+@pytest.mark.parametrize(
+    "expression, reason",
+    [
+        ("sum by (", "not PromQL"),
+        ("rate(x)", "expected type matrix"),
+        ("x offset 5m", "offset is not supported"),
+        ("x @ 5", "@ is not supported"),
+        ("rate(x[5m:1m])", "subqueries are not supported"),
+        ("x[5m]", "a range is only for rate and increase"),
+        ("irate(x[5m])", "irate() is not supported"),
+        ("topk(1, x)", "topk is not supported"),
+        ("rate(x[2h])", "at most 60 minutes"),
+        ('"text"', "a text is no result"),
+        ('{job="x"}', "needs a metric name"),
+        ('{__name__=~"x.*"}', "can only be compared with ="),
+        ('x{a=~"("}', "illegal regex"),
+        ("rate(up[5m])", "up is a gauge"),
+        ("rate(a:b[5m])", "a:b is recorded"),
+        ("sum by (type) (rate(etcd_requests_total[5m]))", "group and resource in Kubernetes 1.34"),
+        ('etcd_requests_total{type="pods"}', "group and resource in Kubernetes 1.34"),
+        ("apiserver_flowcontrol_request_concurrency_limit", "nominal_limit_seats"),
+        ("x atan2 y", "atan2 is not supported"),
+        ('{a="b" or c="d"}', "`or` between matchers"),
+        ("x" * 30_000, "longer than"),
+        ("(" * 9_000 + "1" + ")" * 9_000, "more than 500 operators"),
+        ("-" * 9_000 + "1", "more than 500 operators"),
+        ("abs(" * 150 + "x" + ")" * 150, "nested deeper"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_refused(expression: str, reason: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        planner(a__b="x").plan(expression)
+    assert reason in str(caught.value)
+
+
+def test_brackets_in_texts_and_comments_are_no_operators() -> None:
+    brackets = "(" * 600
+    planner().plan(f'x{{a="{brackets}"}} # {brackets}')
+
+
+def test_equal_expressions_are_one_node() -> None:
+    plans = planner()
+    assert plans.plan("sum(rate(x[5m]))") is plans.plan(" sum( rate(x[5m]) ) ")
+
+
+def test_a_recorded_name_stands_for_its_expression_only_where_nothing_is_waited_for() -> None:
+    assert not planner(a__b="x", live=True).plan("a:b").changes
+    assert planner(a__b="x", live=False).plan("a:b").changes
+
+
+def test_a_recorded_name_that_depends_on_itself_is_refused_with_the_chain() -> None:
+    with pytest.raises(PlanError, match="a:b -> c:d -> a:b"):
+        planner(a__b="c:d", c__d="a:b + 1").plan("a:b > 1")
