@@ -69,7 +69,10 @@ def observe(settings: Settings, stop: threading.Event) -> None:
     telemetry = Telemetry(STAGE)
     port = _serve(settings, telemetry)
     broker, password = run.broker(settings), kafka_password(settings.kafka)
-    for name in Topics(settings.kafka, broker, password).create_missing():
+    topics = Topics(settings.kafka, broker, password)
+    if not topics.wait(stop):
+        return
+    for name in topics.create_missing():
         logger.info("created topic=%s", name)
     sender = Sender(settings, broker, password, telemetry)
     try:

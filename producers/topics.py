@@ -6,6 +6,7 @@ operator decides. The embedded broker makes topics that are asked for and has no
 """
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from schemas.run import Broker
 from schemas.settings import KafkaSettings
 
 TIMEOUT_S: Final = 30.0
+PATIENCE_S: Final = 1.0  # of one try, since signals wait until it has ended
 VISIBLE_S: Final = 10.0  # after creation, until every broker tells of it
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,27 @@ class Topics:
     def __init__(self, kafka: KafkaSettings, broker: Broker, password: str | None) -> None:
         self._kafka, self._broker = kafka, broker
         self._admin = AdminClient(client_settings(kafka, broker.bootstrap, password), logger=logger)
+
+    def wait(self, stop: threading.Event, *, timeout_s: float = TIMEOUT_S) -> bool:
+        """Wait until the broker answers; False if `stop` was set before.
+
+        Raises:
+            BrokerError: it does not answer in `timeout_s` of wall time.
+        """
+        until_s = time.monotonic() + timeout_s
+        told = False
+        while not stop.is_set():
+            try:
+                self._metadata(min(timeout_s, PATIENCE_S))
+            except BrokerError as error:
+                if time.monotonic() > until_s:
+                    raise
+                if not told:
+                    logger.warning("waiting: %s", error)
+                told = True
+            else:
+                return True
+        return False
 
     def states(self) -> list[TopicState]:
         """Return every planned topic and what the broker has of it.
@@ -170,9 +193,9 @@ class Topics:
                 raise BrokerError("new topics do not show up in the metadata of the broker")
             time.sleep(0.1)
 
-    def _metadata(self) -> ClusterMetadata:
+    def _metadata(self, timeout_s: float = TIMEOUT_S) -> ClusterMetadata:
         try:
-            return self._admin.list_topics(timeout=TIMEOUT_S)
+            return self._admin.list_topics(timeout=timeout_s)
         except KafkaException as error:
             message = f"Kafka at {self._broker.bootstrap} does not answer: {error}"
             raise BrokerError(message) from error
