@@ -119,6 +119,11 @@ class Evaluator:
         """Take all facts of one closed step, as a scrape of a target of job planewatch."""
         self.accept(facts_scrape(self.cluster, t_ms, step_ms, samples))
 
+    @property
+    def series_refused(self) -> int:
+        """Series that were not kept because their target had too many, since the beginning."""
+        return sum(target.refused for target in self._targets.values())
+
     def evaluate_records(self, group: Group, t_ms: int) -> GroupResult:
         """Evaluate the recording rules of a group as of `t_ms`, in file order.
 

@@ -7,6 +7,7 @@ new layout, or a series that vanished and returned, never moves what was counted
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -17,12 +18,17 @@ Key = tuple[int, int]
 """Id and shape: a histogram with other bounds is another series."""
 
 
+ROWS_MAX: Final = 200_000
+"""Rows kept of one target. New series beyond it are not kept, and counted, until others ended."""
+
+
 class Series:
     """The rows of one target. A counted row has slots in the cumulative vector, others have -1."""
 
     def __init__(self) -> None:
         self.n = 0
         self.slots = 0
+        self.refused = 0  # series for which there was no room, since the beginning
         self._rows: dict[Key, int] = {}
         self._by_name: dict[int, list[int]] = {}
         self.columns: dict[str, Codes] = {}
@@ -34,18 +40,18 @@ class Series:
         self.dead_ms: Floats = np.zeros(0)  # its last sample; infinite while it is there
 
     def rows(self, columns: Columns, chosen: Index, counted: Mask) -> tuple[Index, Index]:
-        """Return the rows of the `chosen` columns, and those of them that are new.
+        """Return the rows of the `chosen` columns (-1: no room), and those of them that are new.
 
         chosen: positions in columns; counted: for each of these whether it needs slots.
         """
         shapes = columns.shapes.tolist()
         keys = [(columns.keys[i], shapes[i]) for i in chosen.tolist()]
-        fresh = [i for i, key in enumerate(keys) if key not in self._rows]
-        begin = self.n
-        if fresh:
-            distinct = list({keys[i]: i for i in fresh}.values())
+        fresh = {key: i for i, key in enumerate(keys) if key not in self._rows}
+        begin, room = self.n, ROWS_MAX - self.n
+        self.refused += max(len(fresh) - room, 0)
+        if distinct := list(fresh.values())[:room]:
             self._add([keys[i] for i in distinct], columns, chosen[distinct], counted[distinct])
-        found = np.fromiter((self._rows[key] for key in keys), np.int64, len(keys))
+        found = np.fromiter((self._rows.get(key, -1) for key in keys), np.int64, len(keys))
         return found, np.arange(begin, self.n)
 
     def _add(self, keys: Sequence[Key], columns: Columns, chosen: Index, counted: Mask) -> None:
@@ -82,7 +88,7 @@ class Series:
         """Return the numbers of these rows alone, and their old slots in the new order."""
         new, keys = Series(), {row: key for key, row in self._rows.items()}
         left = np.where(self.slot[rows] >= 0, self.widths[rows], 0)
-        new.n, new.slots = len(rows), int(left.sum())
+        new.n, new.slots, new.refused = len(rows), int(left.sum()), self.refused
         new._rows = {keys[row]: i for i, row in enumerate(rows.tolist())}
         new.columns = {name: codes[rows] for name, codes in self.columns.items()}
         for row, name in enumerate(new.columns[NAME].tolist() if new.n else ()):

@@ -166,6 +166,7 @@ class Target:
         chosen = np.flatnonzero(counted | instant)
         series = self._counters.series
         mine, fresh = series.rows(found, chosen, counted[chosen])
+        mine, chosen = mine[mine >= 0], chosen[mine >= 0]
         return lay_out(
             rows,
             series,
@@ -192,6 +193,11 @@ class Target:
     def newest_ms(self) -> int:
         """Start of the newest scrape, whatever became of it."""
         return self._attempts[-1].start_ms if self._attempts else -1
+
+    @property
+    def refused(self) -> int:
+        """Series that were not kept for want of room, since the beginning."""
+        return self._counters.series.refused
 
     def instant(self, selector: Selector, t_ms: int, *, live: bool) -> Vector:
         """Return the values that the selector reads now (live), or read at `t_ms`."""

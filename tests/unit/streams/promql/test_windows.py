@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.records import Outcome
+from streams.core.promql import series
 from tests.evaluation import World, by_labels
 
 STEP = 5_000
@@ -177,6 +178,15 @@ def test_rows_that_vanished_long_ago_are_forgotten_and_totals_stay() -> None:
     assert count.value <= 12 * 100 + 101
     (target,) = world.evaluator._targets.values()
     assert target._counters.series.n < 4_000  # of 6,001 ever seen
+
+
+def test_series_beyond_the_limit_are_not_kept_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "ROWS_MAX", 3)
+    world = World(["sum(increase(x_total[10m]))", "count(x_total)"])
+    for step in range(3):
+        world.scrape("".join(counter(step, s=str(i)) for i in range(5)), step * STEP)
+    assert [result.value for result in world.live(2 * STEP)] == [3 * 2.0, 3.0]
+    assert world.evaluator.series_refused == 2
 
 
 values_with_resets = st.lists(st.integers(0, 1000), min_size=2, max_size=20)
