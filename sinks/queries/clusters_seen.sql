@@ -5,11 +5,11 @@ SELECT cluster, max(scraped) AS newest_scrape, max(judged) AS newest_evaluation,
     sum(targets) AS targets, sum(failing) AS failing
 FROM (
     SELECT cluster, max(newest) AS scraped, toDateTime64(0, 3, 'UTC') AS judged,
-        count() AS targets, countIf(outcome != 'ok') AS failing
+        count() AS targets, countIf(newest_outcome != 'ok') AS failing
     FROM (
         SELECT cluster, job, instance, path, maxIf(tick, outcome NOT IN ('silent', 'removed'))
-            AS newest, argMax(s.outcome, tick) AS outcome
-        FROM scrapes AS s
+            AS newest, argMax(outcome, tick) AS newest_outcome
+        FROM scrapes
         WHERE $__timeFilter_ms(tick)
         GROUP BY cluster, job, instance, path)
     GROUP BY cluster

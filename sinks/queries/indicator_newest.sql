@@ -5,20 +5,19 @@
 --   metric String: the recorded name
 --   by Array(String) = []: the labels that name the worst series
 --   worst Int8 = 1: 1 where the highest value is the worst, -1 where the lowest is
-SELECT newest AS time, value, series_count,
-    arrayStringConcat(arrayFilter(shown -> shown != '', arrayMap(label -> transform(label,
-        ['verb', 'group', 'resource', 'subresource', 'scope', 'code', 'name', 'type', 'operation',
-         'flow_schema', 'priority_level'],
-        [verb, `group`, resource, subresource, scope, code, name, type, operation, flow_schema,
-         priority_level],
-        JSONExtractString(labels, label)), {by:Array(String)})), ' ') AS curve
-FROM (
-    SELECT *, max(ts) OVER () AS newest, count() OVER (PARTITION BY ts) AS series_count
-    FROM v_indicators
-    WHERE $__timeFilter_ms(ts)
-      AND ts > $__toTime_ms - INTERVAL 5 MINUTE
-      AND cluster = {cluster:String}
-      AND metric = {metric:String})
-WHERE ts = newest AND isFinite(value)
-ORDER BY value * {worst:Int8} DESC, curve
+WITH
+    map('verb', verb, 'group', `group`, 'resource', resource, 'subresource', subresource,
+        'scope', scope, 'code', code, 'name', name, 'type', type, 'operation', operation,
+        'flow_schema', flow_schema, 'priority_level', priority_level) AS core
+SELECT ts AS time, value,
+    arrayStringConcat(arrayFilter(shown -> shown != '', arrayMap(
+        label -> if(mapContains(core, label), core[label], JSONExtractString(labels, label)),
+        {by:Array(String)})), ' ') AS curve
+FROM v_indicators
+WHERE $__timeFilter_ms(ts)
+  AND ts > $__toTime_ms - INTERVAL 5 MINUTE
+  AND cluster = {cluster:String}
+  AND metric = {metric:String}
+  AND isFinite(value)
+ORDER BY ts DESC, value * {worst:Int8} DESC, curve
 LIMIT 1

@@ -3,13 +3,13 @@
 -- parameters:
 --   cluster String: the cluster
 --   metric String: the recorded name
-SELECT ts AS time, sum(value) AS value, count() AS series_count, '' AS curve
-FROM v_indicators
+SELECT ts AS time, sum(i.value) AS value, '' AS curve
+FROM v_indicators AS i
 WHERE $__timeFilter_ms(ts)
   AND ts > $__toTime_ms - INTERVAL 5 MINUTE
   AND cluster = {cluster:String}
   AND metric = {metric:String}
-  AND isFinite(value)
+  AND isFinite(i.value)
 GROUP BY ts
 ORDER BY ts DESC
 LIMIT 1

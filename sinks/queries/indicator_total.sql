@@ -9,12 +9,11 @@
 WITH
     series_points AS (
         SELECT $__timeInterval_ms(ts) AS step, series, avg(value) AS reached,
-        arrayStringConcat(arrayFilter(shown -> shown != '', arrayMap(label -> transform(label,
-            ['verb', 'group', 'resource', 'subresource', 'scope', 'code', 'name', 'type',
-             'operation', 'flow_schema', 'priority_level'],
-            [any(verb), any(`group`), any(resource), any(subresource), any(scope), any(code),
-             any(name), any(type), any(operation), any(flow_schema), any(priority_level)],
-            JSONExtractString(any(labels), label)), {by:Array(String)})), ' ') AS shown
+            map('verb', any(verb), 'group', any(`group`), 'resource', any(resource),
+                'subresource', any(subresource), 'scope', any(scope), 'code', any(code),
+                'name', any(name), 'type', any(type), 'operation', any(operation),
+                'flow_schema', any(flow_schema), 'priority_level', any(priority_level)) AS core,
+            any(labels) AS others
         FROM v_indicators
         WHERE $__timeFilter_ms(ts)
           AND cluster = {cluster:String}
@@ -22,14 +21,17 @@ WITH
           AND isFinite(value)
         GROUP BY step, series),
     curve_points AS (
-        SELECT step, shown, sum(reached) AS reached,
-            sum(reached) OVER (PARTITION BY shown) AS weight
+        SELECT step, sum(reached) AS height,
+            arrayStringConcat(arrayFilter(shown -> shown != '', arrayMap(
+            label -> if(mapContains(core, label), core[label], JSONExtractString(others, label)),
+            {by:Array(String)})), ' ') AS shown,
+            sum(height) OVER (PARTITION BY shown) AS weight
         FROM series_points
         GROUP BY step, shown),
     ranked AS (
         SELECT *, dense_rank() OVER (ORDER BY weight DESC, shown) AS place FROM curve_points)
 SELECT step AS time, if(place > {curves:UInt32}, 'other', shown) AS curve,
-    sum(reached) AS value
+    sum(height) AS value
 FROM ranked
 GROUP BY time, curve
-ORDER BY min(place), curve, time
+ORDER BY min(min(place)) OVER (PARTITION BY curve), curve, time
