@@ -7,6 +7,7 @@ what is in flight gets 3 s, what was observed is flushed, and all of that takes 
 import logging
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Final, Protocol
 
@@ -25,7 +26,8 @@ from schemas.telemetry import Telemetry
 
 STAGE: Final = "producers"
 IN_FLIGHT_S: Final = 3.0
-FLUSH_S: Final = 1.0
+STOP_S: Final = 4.0  # until all threads have ended
+FLUSH_S: Final = 0.8
 CHECK_S: Final = 0.5
 
 NOTHING_TO_DO: Final = """nothing to observe: no target, kubeconfig or log file. Write, say:
@@ -36,6 +38,13 @@ NOTHING_TO_DO: Final = """nothing to observe: no target, kubeconfig or log file.
            tls: {ca_file: ca.crt, server_name: kubernetes.default.svc}, bearer_token_file: token}"""
 
 logger = logging.getLogger(__name__)
+
+
+class Joined(Protocol):
+    """What runs beside scraping until the event `stop` is set."""
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until it has ended, at most `timeout_s`."""
 
 
 @click.command("run", short_help="scrape, watch and tail until terminated")
@@ -78,8 +87,8 @@ def observe(settings: Settings, stop: threading.Event) -> None:
     try:
         logger.info("kafka=%s partitions=%d", broker.bootstrap, sender.partitions())
         scraping = Scraping(settings, sender, clock, telemetry)
-        scraping.start()
         others = _start_others(settings, sender, clock, telemetry, stop)
+        scraping.start()
         url = f"http://{settings.telemetry.host}:{port}/metrics"
         run.announce(settings, run.PRODUCERS, telemetry_url=url)
         try:
@@ -89,19 +98,19 @@ def observe(settings: Settings, stop: threading.Event) -> None:
         finally:
             stop.set()
             run.withdraw(settings, run.PRODUCERS)
-            scraping.stop(wait_s=IN_FLIGHT_S)
-            for other in others:
-                other.join()
+            _end(scraping, others)
             sender.flush(FLUSH_S)
     finally:
+        stop.set()
         sender.close()
 
 
-class Joined(Protocol):
-    """What runs beside scraping until the event `stop` is set."""
-
-    def join(self) -> None:
-        """Wait until it has ended, at most a second."""
+def _end(scraping: Scraping, others: list[Joined]) -> None:
+    """Wait for what is in flight, all together no longer than STOP_S."""
+    until_s = time.monotonic() + STOP_S
+    scraping.stop(wait_s=IN_FLIGHT_S)
+    for other in others:
+        other.join(max(0.1, until_s - time.monotonic()))
 
 
 def _start_others(
@@ -112,12 +121,12 @@ def _start_others(
     stop: threading.Event,
 ) -> list[Joined]:
     """Start watches and log tails; the Kubernetes client is big, and loaded where it is needed."""
-    started: list[Joined] = [start_logs(settings, sender, clock, telemetry, stop)]
+    started: list[Joined] = []
     if any(cluster.kubeconfig for cluster in settings.clusters):
         from producers.watch import start_watches  # noqa: PLC0415
 
         started.append(start_watches(settings, sender, clock, telemetry, stop))
-    return started
+    return [*started, start_logs(settings, sender, clock, telemetry, stop)]
 
 
 def _clock(settings: Settings) -> Clock:

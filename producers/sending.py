@@ -7,6 +7,7 @@ idempotent producer with acks=all; a full queue makes the caller wait, it never 
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -29,6 +30,7 @@ from schemas.topics import TopicName
 CLIENT_ID: Final = "planewatch-producers"
 METADATA_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.1
+VISIBLE_S: Final = 3.0  # a topic just made may not be known to the broker that we ask
 
 OnDelivery = Callable[[Exception | None], None]
 
@@ -150,24 +152,31 @@ class Sender:
     def _ask_partitions(self) -> int:
         if self._broker.embedded:
             self.touch()
-        try:
-            found = self._producer.list_topics(timeout=METADATA_TIMEOUT_S).topics
-        except KafkaException as error:
-            raise self._away(error) from error
-        counts = {
-            name: len(found[name].partitions)
-            for name in self._names.values()
-            if name in found and found[name].partitions
-        }
-        if missing := set(self._names.values()) - counts.keys():
-            raise BrokerError(
-                f"{self._broker.bootstrap} lacks {', '.join(sorted(missing))}: "
-                "create them with `planewatch topics --create`"
-            )
+        names = set(self._names.values())
+        until_s = time.monotonic() + VISIBLE_S
+        while missing := names - (counts := self._ask_counts()).keys():
+            if time.monotonic() > until_s:
+                raise BrokerError(
+                    f"{self._broker.bootstrap} lacks {', '.join(sorted(missing))}: "
+                    "create them with `planewatch topics --create`"
+                )
+            time.sleep(POLL_S)
         if len(set(counts.values())) != 1:
             listed = ", ".join(f"{name} has {n}" for name, n in sorted(counts.items()))
             raise BrokerError(f"all topics need the same number of partitions: {listed}")
         return next(iter(counts.values()))
+
+    def _ask_counts(self) -> dict[str, int]:
+        """Return the partitions of each topic that exists; asking for all topics makes none."""
+        try:
+            found = self._producer.list_topics(timeout=METADATA_TIMEOUT_S).topics
+        except KafkaException as error:
+            raise self._away(error) from error
+        return {
+            name: len(found[name].partitions)
+            for name in self._names.values()
+            if name in found and found[name].partitions
+        }
 
     def _away(self, error: KafkaException) -> BrokerError:
         return BrokerError(f"Kafka at {self._broker.bootstrap} does not answer: {error}")
