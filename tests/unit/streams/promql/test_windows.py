@@ -130,6 +130,15 @@ def test_a_window_ends_at_the_newest_sample_while_that_is_fresh() -> None:
     assert world.aligned(26_000) == []
 
 
+def test_a_window_that_begins_at_the_last_sample_of_a_series_does_not_show_it() -> None:
+    world = World(["increase(x_total[10s])"])
+    feed(world, [0, 10, None, None])  # its last sample is that of 5 s
+    assert [result.value for result in world.live(10_000)] == []
+    world = World(["increase(x_total[10001ms])"])
+    feed(world, [0, 10, None, None])
+    assert len(world.live(10_000)) == 1
+
+
 def test_an_aligned_window_ignores_what_came_later() -> None:
     world = World(["increase(x_total[10s])"])
     feed(world, [0, 10, 20, 1000])

@@ -144,12 +144,13 @@ def test_facts_are_series_of_job_planewatch() -> None:
 def test_the_order_of_targets_does_not_matter() -> None:
     """Sums of floats depend on their order, so targets are added in the order of their names."""
 
+    sizes = {"a": 1e16, "b": -1e16, "c": 0.5}
+
     def run(order: Sequence[str]) -> object:
-        world = World(["sum(increase(x[1m]))", "max by (instance) (x)", "avg(x)"])
+        world = World(["sum(x)", "sum(increase(x[1m]))", "max by (instance) (x)", "avg(x)"])
         for step in range(4):
             for name in order:
-                value = 0.1 * (1 + ord(name)) * (step + 1)
-                world.scrape(f"x {value}\n", step * STEP, instance=name)
+                world.scrape(f"x {sizes[name] + step}\n", step * STEP, instance=name)
         return world.group(3 * STEP).rows.to_pylist()
 
     first, *others = [run(order) for order in permutations("abc")]
