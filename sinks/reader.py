@@ -20,6 +20,7 @@ from sinks.store import READ_LIMITS
 READONLY: Final = 164
 TOO_BUSY: Final = 202
 _CODE: Final = re.compile(r"Code: (\d+)")
+_OUR_SCOPE: Final = re.compile(r": In scope SELECT formatQuery\(.*\)(?=\. \()", re.DOTALL)
 
 
 class QueryError(Exception):
@@ -65,9 +66,8 @@ class Reader:
     def _guard(self, sql: str) -> None:
         parsed = self._handle._conn.classify_query(sql)  # chDB's wrapper does not offer it
         statements = int(parsed["statement_count"])
-        canonical = ""
-        if statements < 2:  # the formatter says what is wrong with a text that does not parse
-            canonical = self._plain("SELECT formatQuery({q:String})", {"q": _escaped(sql)})
+        # The formatter also says what is wrong with a text that does not parse.
+        canonical = self._canonical(sql) if statements < 2 else ""
         why = refusal(
             canonical,
             query_class=parsed["query_class"].name,
@@ -76,6 +76,12 @@ class Reader:
         )
         if why is not None:
             raise QueryError(f"Code: {READONLY}. DB::Exception: {why}. (READONLY)", code=READONLY)
+
+    def _canonical(self, sql: str) -> str:
+        try:
+            return self._plain("SELECT formatQuery({q:String})", {"q": _escaped(sql)})
+        except QueryError as error:
+            raise QueryError(_OUR_SCOPE.sub("", str(error)), code=error.code) from error
 
     def _plain(self, sql: str, parameters: Mapping[str, str]) -> str:
         return str(self._run(sql, "TabSeparatedRaw", parameters).bytes().decode())
