@@ -4,10 +4,10 @@ The rule this file owns: every attempt ends in records. Times of the watched wor
 clock: `start_ms` is when the request was sent, and the time-out runs in event time.
 """
 
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from producers.core.attempts import (
     Attempt,
@@ -28,9 +28,7 @@ from schemas.records import Outcome
 from schemas.settings import ProducersSettings
 from schemas.telemetry import Telemetry
 
-OWNER = "scrape"
-
-logger = logging.getLogger(__name__)
+OWNER: Final = "scrape"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,10 @@ class Scraper:
         start_ms = self._clock.now_ms()
         ending, rows = self._ask(endpoint, start_ms, timeout_ms)
         self._count(attempt, ending)
-        return Scraped(encode_chunks(envelope(attempt, ending), rows), ending.verdict)
+        chunks = encode_chunks(envelope(attempt, ending), rows)
+        if left_out := len(rows) - chunks[0].envelope.rows:
+            self._telemetry.count(Metric.LIMIT_HITS, left_out, limit="chunk_bytes_max")
+        return Scraped(chunks, ending.verdict)
 
     def unasked(self, attempt: Attempt, outcome: Outcome, reason: str) -> Scraped:
         """Return the record of an attempt that sent no request: skipped, removed."""
@@ -81,6 +82,9 @@ class Scraper:
 
     def _read(self, answer: Answer, start_ms: int, end_ms: int) -> tuple[Ending, Sequence[Row]]:
         exposition = self._parse(answer)
+        for hit, limit in ((not answer.whole, "body_bytes_max"), (exposition.more, "series_max")):
+            if hit:
+                self._telemetry.count(Metric.LIMIT_HITS, limit=limit)
         said = of_body(exposition, body_bytes=len(answer.body), whole=answer.whole)
         rows = exposition.rows if said.keeps_rows else ()
         ending = Ending(
@@ -112,5 +116,3 @@ class Scraper:
         )
         code = str(ending.http_status or outcome)
         self._telemetry.count(Metric.REQUESTS, cluster=cluster, owner=OWNER, code=code)
-        if outcome is Outcome.TOO_BIG:
-            self._telemetry.count(Metric.LIMIT_HITS, limit="body_bytes_max or series_max")
