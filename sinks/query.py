@@ -10,10 +10,11 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 import pyarrow as pa
+from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -32,7 +33,7 @@ from sinks.store import Store, read_arrow
 STEPS: Final = 60
 """Into how many steps $__timeInterval divides the range: what fits a terminal."""
 
-Row = Mapping[str, Any]
+WIDTH_MAX: Final = 10_000
 
 
 @click.command("query", short_help="ask the tables by a named query or by read-only SQL")
@@ -164,14 +165,22 @@ def _list() -> None:
 
 
 def _print_table(answer: pa.Table) -> None:
-    grid = Grid(show_edge=False, pad_edge=False)
+    """Print columns: folded to the width of a terminal, as wide as they are elsewhere."""
+    out = Console(markup=False, highlight=False)
+    grid = Grid(box=box.SIMPLE_HEAD if out.is_terminal else None, show_edge=False, pad_edge=False)
     for name, column in zip(answer.schema.names, answer.columns, strict=True):
         number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        grid.add_column(name, justify="right" if number else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if number else "left"
+        grid.add_column(name, justify=justify, no_wrap=number, overflow="fold", min_width=6)
     for row in answer.to_pylist():
-        grid.add_row(*(_shown(value) for value in row.values()))
-    out = Console(markup=False, highlight=False)
-    out.print(grid, soft_wrap=not out.is_terminal)
+        grid.add_row(*(_rounded(value) for value in row.values()))
+    if not out.is_terminal:
+        out.width = WIDTH_MAX
+    out.print(grid)
+
+
+def _rounded(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else _shown(value)
 
 
 def _print_csv(answer: pa.Table) -> None:
