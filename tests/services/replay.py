@@ -2,7 +2,8 @@
 
 In: a timeline per instance: what a scrape met in each step of event time. Out: one loopback port an
 instance. Rule: in a step that was refused nothing listens; in a step that timed out the request is
-accepted and never answered; otherwise the captured body is served, gzipped where asked for.
+accepted and never answered; otherwise the captured body is served, gzipped where asked for, and
+noted in `served`.
 """
 
 import gzip
@@ -45,6 +46,7 @@ class Replay:
         self._stop = threading.Event()
         self._servers: dict[str, ThreadingHTTPServer | None] = {}
         self.ports: dict[str, int] = {}
+        self.served: dict[str, list[bytes]] = {instance: [] for instance in timelines}
         for instance in timelines:
             server = self._listen(instance, 0)
             self.ports[instance] = server.server_port
@@ -100,6 +102,7 @@ class Replay:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                replay.served[instance].append(step.body)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
