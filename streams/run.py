@@ -38,6 +38,7 @@ def stream(settings: Settings) -> None:
         BrokerError: Kafka cannot do what we need.
     """
     rules = configured_rules(settings.rules)
+    settings.data.mkdir(parents=True, exist_ok=True)  # Faust makes but the last folder of its path
     clock, telemetry = _clock(settings), Telemetry(STAGE_NAME)
     url = _serve(settings, telemetry)
     broker, password = run.broker(settings), kafka_password(settings.kafka)
