@@ -5,13 +5,12 @@ per data folder; on SIGTERM reading stops, what was read is flushed, and all of 
 5 s. If any part fails for good, the process ends with the reason.
 """
 
-import importlib
 import logging
 import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Final
@@ -24,6 +23,7 @@ from schemas.clock import Clock
 from schemas.errors import ConfigError, Problem
 from schemas.settings import Settings
 from schemas.telemetry import Telemetry
+from sinks.console.app import create_app
 from sinks.consume import Stage, consume
 from sinks.engine import address, own_temporary_folder
 from sinks.front import Readers, create_front
@@ -34,7 +34,6 @@ from sinks.store import Store
 log = logging.getLogger(__name__)
 
 STAGE: Final = "sinks"
-CONSOLE: Final = "sinks.console.app"
 CHECK_S: Final = 0.2
 STOP_S_MAX: Final = 4.0
 SERVER_STOP_S: Final = 1
@@ -117,11 +116,7 @@ def _store_records(
 
 @contextmanager
 def _console(settings: Settings, telemetry: Telemetry) -> Iterator[str]:
-    """Serve the console; yield its URL, empty in a build without one."""
-    if importlib.util.find_spec(CONSOLE) is None:
-        yield ""
-        return
-    create_app: Callable[..., Any] = importlib.import_module(CONSOLE).create_app
+    """Serve the console; yield its URL."""
     app = create_app(settings, Clock(settings.clock.file), telemetry)
     with served(app, settings.console.host, settings.console.port, "console") as url:
         yield url

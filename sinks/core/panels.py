@@ -2,8 +2,8 @@
 per file.
 
 The rule this file owns: a panel is data: a question, the named query that answers it, a unit, a
-form, and from which value on it is amber or red and what to do then. Console and Grafana draw the same
-panels. A page that names what does not exist is not loaded at all.
+form, and from which value on it is amber or red and what to do then. Console and Grafana draw the
+same panels. A page that names what does not exist is not loaded at all.
 """
 
 from collections import Counter

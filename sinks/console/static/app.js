@@ -40,12 +40,18 @@ async function loadPage({ page }) {
     byId("panels").replaceChildren(...[...sections].map(([name, members]) =>
       element("section", { data: { section: name } },
         element("h2", { text: name }),
-        element("div", { class: members[0].definition.form === "value" ? "tiles" : "grid" },
+        element("div", { class: layoutOf(members) },
           ...members.map(({ root }) => root)))));
     shown = page;
   } catch (error) {
     byId("panels").replaceChildren(element("p", { class: "note", text: `${error.message} ${error.remedy ?? ""}` }));
   }
+}
+
+/** Numbers stand in one row of tiles; of charts, two or three stand beside each other. */
+function layoutOf(members) {
+  if (members[0].definition.form === "value") return "tiles";
+  return members.filter(({ definition }) => !definition.wide).length % 3 === 0 ? "grid of-3" : "grid of-2";
 }
 
 async function refresh(view, signal) {

@@ -18,7 +18,7 @@ export function drawCurves(body, panel, answer) {
   const traces = curves.map((curve, i) => trace(curve, i, panel, answer.step_s * 1000, factor));
   const layout = base(answer);
   layout.yaxis = axis({ rangemode: "tozero", ticksuffix: suffix && `\u202f${suffix}`, nticks: 5 });
-  layout.shapes = panel.thresholds.map((threshold) => line(threshold, factor));
+  layout.shapes = panel.thresholds.filter((one) => near(one, largest)).map((threshold) => line(threshold, factor));
   react(body, traces, layout);
   const newest = curves.map(({ name, times, values }) => ({ name, time: times.at(-1), value: values.at(-1) }));
   body.replaceChildren(body.chart, legend(newest.map(({ name, value }, i) =>
@@ -87,6 +87,11 @@ function trace({ name, times, values }, i, panel, stepMs, factor) {
   };
 }
 
+/** Tell whether a threshold is near enough to the curves to be drawn without flattening them. */
+function near({ above, below }, largest) {
+  return (above ?? below) <= 3 * largest;
+}
+
 function line({ level, above, below }, factor) {
   const y = (above ?? below) / factor;
   const color = style(level === "critical" ? "--critical" : "--warning");
@@ -99,7 +104,7 @@ function base(answer, { height = 190, left = 62 } = {}) {
     paper_bgcolor: "transparent", plot_bgcolor: "transparent", dragmode: false,
     font: { family: style("--font"), size: 11, color: style("--muted") },
     hoverlabel: { bgcolor: style("--card"), bordercolor: style("--line"), font: { color: style("--ink"), size: 11 } },
-    xaxis: axis({ type: "date", range: [answer.from_ms, answer.to_ms], nticks: 6, hoverformat: "%H:%M:%S" }),
+    xaxis: axis({ type: "date", range: [answer.from_ms, answer.to_ms], nticks: 6, tickformat: "%H:%M", hoverformat: "%b %d %H:%M:%S" }),
   };
 }
 
