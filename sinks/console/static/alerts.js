@@ -3,34 +3,43 @@
 import { element } from "./dom.js";
 import { ago, moment } from "./format.js";
 
-const SHOWN_MAX = 20;
+const CARDS_MAX = 12;
+const LINES_MAX = 6;
 
-/** Draw the alerts of `cluster`; tell how many other clusters have. */
+/** Draw the alerts of `cluster`, one card for each rule; tell how many other clusters have. */
 export function drawAlerts(root, live, cluster) {
   if (live.failure) {
-    root.replaceChildren(element("p", { class: "calm failed" }, `Alerts cannot be read: ${live.failure.error} ${live.failure.remedy}`));
+    const text = `Alerts cannot be read. ${live.failure.error} ${live.failure.remedy}`;
+    root.replaceChildren(element("p", { class: "calm failed", text }));
     return;
   }
   const real = live.alerts.filter(({ severity }) => severity !== "none");
   const here = real.filter((alert) => alert.cluster === cluster);
   const life = live.alerts.find((alert) => alert.severity === "none" && alert.cluster === cluster);
-  const cards = here.slice(0, SHOWN_MAX).map((alert) => card(alert, live.now_ms));
-  if (here.length > SHOWN_MAX) cards.push(element("p", { class: "calm", text: `and ${here.length - SHOWN_MAX} more` }));
+  const groups = [...Map.groupBy(here, ({ name, status, severity }) => [severity, status, name].join(" ")).values()];
+  const cards = groups.slice(0, CARDS_MAX).map((group) => card(group, live.now_ms));
+  if (groups.length > CARDS_MAX) cards.push(element("p", { class: "calm", text: `and ${groups.length - CARDS_MAX} more rules` }));
   root.dataset.open = here.length;
   root.replaceChildren(...cards, status(here, real.length - here.length, life, live.now_ms));
 }
 
-function card(alert, now) {
+/** Alerts of one rule: same severity and status, so the same first action. */
+function card(group, now) {
+  const [alert] = group;
   const unknown = alert.status === "unknown";
+  const since = Math.min(...group.map(({ since_ms }) => since_ms));
+  const more = group.length - LINES_MAX;
   return element("article", { class: "alert", data: { severity: alert.severity, status: alert.status, alert: alert.name } },
-    element("span", { class: "severity", text: unknown ? `unknown (${alert.severity})` : alert.severity }),
+    element("span", { class: "severity", text: unknown ? "unknown" : alert.severity }),
     element("div", { class: "story" },
-      element("h2", { text: alert.summary }),
-      unknown ? element("p", { class: "gone", text: "Its data stopped: nobody can tell whether this is over. Treat it as firing." }) : null,
+      ...group.slice(0, LINES_MAX).map(({ summary, since_ms }) =>
+        element("h2", { text: summary, title: `since ${moment(since_ms)} UTC` })),
+      more > 0 ? element("p", { text: `and ${more} more` }) : null,
+      unknown ? element("p", { class: "gone", text: `Was ${alert.severity}; its data stopped, so nobody can tell whether it is over. Treat it as firing.` }) : null,
       element("p", { class: "first" }, element("b", { text: "First: " }), alert.first_action)),
     element("dl", {},
       element("dt", { text: "since" }),
-      element("dd", { text: `${ago(now - alert.since_ms)} ago`, title: `${moment(alert.since_ms)} UTC` }),
+      element("dd", { text: `${ago(now - since)} ago`, title: `${moment(since)} UTC` }),
       element("dt", { text: "rule" }), element("dd", { text: alert.name, title: alert.description }),
       element("dt", { text: "runbook" }), element("dd", {}, runbook(alert.runbook))));
 }

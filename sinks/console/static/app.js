@@ -100,8 +100,10 @@ function drawFreshness(cluster) {
   if (cluster.newest_scrape_ms === null) return tell("failed", "no scrape yet: do producers run?");
   const age = live.now_ms - cluster.newest_scrape_ms;
   const answering = `${cluster.targets - cluster.failing} of ${cluster.targets} targets answer`;
-  const late = age > LOST_MS ? "failed" : age > STALE_MS || cluster.failing ? "stale" : "good";
-  return tell(late, `newest scrape ${ago(age)} ago · ${answering}`);
+  const judged = live.now_ms - (cluster.newest_evaluation_ms ?? 0);
+  const lag = judged > STALE_MS && age < judged ? ` · rules last ran ${ago(judged)} ago: does streams run?` : "";
+  const late = age > LOST_MS ? "failed" : age > STALE_MS || cluster.failing || lag ? "stale" : "good";
+  return tell(late, `newest scrape ${ago(age)} ago · ${answering}${lag}`);
 }
 
 function tell(level, text) {

@@ -21,8 +21,8 @@ export function drawCurves(body, panel, answer) {
   layout.shapes = panel.thresholds.filter((one) => near(one, largest)).map((threshold) => line(threshold, factor));
   react(body, traces, layout);
   const newest = curves.map(({ name, times, values }) => ({ name, time: times.at(-1), value: values.at(-1) }));
-  body.replaceChildren(body.chart, legend(newest.map(({ name, value }, i) =>
-    ({ colour: traces[i].line.color, name, value: measure(value, panel.unit) }))));
+  explain(body, newest.map(({ name, value }, i) =>
+    ({ colour: traces[i].line.color, name, value: measure(value, panel.unit) })));
   return newest;
 }
 
@@ -48,7 +48,7 @@ export function drawTimeline(body, panel, answer) {
   layout.hovermode = "closest";
   layout.yaxis = axis({ type: "category", categoryarray: names, showgrid: false });
   react(body, traces, layout);
-  body.replaceChildren(body.chart, legend(kinds.map((kind) => ({ colour: colour(kind), name: kind }))));
+  explain(body, kinds.map((kind) => ({ colour: colour(kind), name: kind })));
   const last = new Map(lanes.map((lane, i) => [lane, { name: lane, state: states[i], time: ends[i] }]));
   return [...last.values()];
 }
@@ -114,12 +114,13 @@ function axis(more) {
 
 function react(body, traces, layout) {
   body.chart ??= element("div", { class: "chart" });
-  if (!body.chart.isConnected) body.replaceChildren(body.chart);
+  body.legend ??= element("ul", { class: "legend" });
+  if (!body.chart.isConnected) body.replaceChildren(body.chart, body.legend);
   globalThis.Plotly.react(body.chart, traces, layout, { displayModeBar: false, responsive: true });
 }
 
-function legend(entries) {
-  return element("ul", { class: "legend" }, ...entries.map(({ colour, name, value }) => {
+function explain(body, entries) {
+  body.legend.replaceChildren(...entries.map(({ colour, name, value }) => {
     const swatch = element("span", { class: "swatch" });
     swatch.style.background = colour;
     return element("li", {}, swatch, name, value ? element("b", { text: value }) : null);
