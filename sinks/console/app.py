@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -45,7 +45,7 @@ from sinks.console.answers import (
 from sinks.console.asking import Asker, Readable, Unanswered
 from sinks.console.guard import LOGIN, Guard, log_in
 from sinks.console.live import Board
-from sinks.console.replies import reply
+from sinks.console.replies import Events, reply
 from sinks.console.requests import page_named, query_named, range_of, typed
 from sinks.core.panels import load_pages
 from sinks.store import Store
@@ -121,8 +121,7 @@ def _data_routes(clock: Clock, asker: Asker, board: Board) -> list[Route]:
         return reply(Clusters(now_ms=clock.now_ms(), clusters=await board.clusters()))
 
     async def live(request: Request) -> Response:
-        headers = {"cache-control": "no-store"}
-        return StreamingResponse(board.listen(), headers=headers, media_type="text/event-stream")
+        return Events(board.listen())
 
     async def schema(request: Request) -> Response:
         _, components = msgspec.json.schema_components(PUBLISHED)

@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-import msgspec
 import pyarrow as pa
 
 from schemas.clock import Clock
@@ -81,8 +80,8 @@ class Board:
                 self._asked_s = time.monotonic()
             return self._newest
 
-    def listen(self) -> AsyncIterator[bytes]:
-        """Return a stream of server-sent events, one in 2 s.
+    def listen(self) -> AsyncIterator[Live]:
+        """Return a stream of snapshots, one in 2 s.
 
         Raises:
             Unanswered: too many listen already.
@@ -94,13 +93,13 @@ class Board:
                 status=503,
                 remedy="Close pages that nobody reads.",
             )
-        return self._events()
+        return self._snapshots()
 
-    async def _events(self) -> AsyncIterator[bytes]:
+    async def _snapshots(self) -> AsyncIterator[Live]:
         self._listeners += 1
         try:
             while True:
-                yield b"data: " + msgspec.json.encode(await self.snapshot()) + b"\n\n"
+                yield await self.snapshot()
                 await asyncio.sleep(PUSH_S)
         finally:
             self._listeners -= 1

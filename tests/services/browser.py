@@ -75,7 +75,7 @@ class Browser:
         """Open a page in a tab of its own."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = Page(self, session)
+        page = Page(self, session, target)
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.call(f"{domain}.enable")
         width, height = size
@@ -123,8 +123,12 @@ class Browser:
 class Page:
     """A tab."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
-        self._browser, self._session = browser, session
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
+        self._browser, self._session, self._target = browser, session, target
+
+    def close(self) -> None:
+        """Close the tab, so that it listens no longer."""
+        self._browser.call("Target.closeTarget", targetId=self._target)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Ask the tab."""
