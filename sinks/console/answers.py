@@ -71,7 +71,7 @@ class OpenAlert(Record, frozen=True, kw_only=True):
 
 
 class Cluster(Record, frozen=True, kw_only=True):
-    """A watched cluster; null times: nothing was seen in the last day."""
+    """A watched cluster; null: no scrape in the last day, no evaluation in the last 15 minutes."""
 
     id: str
     name: str

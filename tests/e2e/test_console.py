@@ -3,13 +3,16 @@
 The tables are the real ones, in the embedded engine; only their rows are made up.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from schemas.clock import Clock
+from schemas.errors import SinkRetry
 from schemas.settings import ConsoleSettings, Settings
 from schemas.telemetry import Telemetry
 from sinks.console.app import create_app
@@ -153,6 +156,43 @@ def test_a_new_alert_and_the_freshness_arrive_by_themselves(
     page.wait_for("document.querySelector('.alert')?.dataset.alert === 'KubeAPIServerDown'")
     assert [] == page.complaints()
     page.close()
+
+
+def test_what_was_drawn_stays_when_the_tables_stop_answering(
+    browser: Browser, tables: tuple[Settings, Store]
+) -> None:
+    gone = threading.Event()
+
+    class Leaving:
+        """The real store, until it is gone."""
+
+        def __init__(self) -> None:
+            self._store = Store.open(tables[0], readonly=True)
+
+        def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+            if gone.is_set():
+                raise SinkRetry("connection refused", retry_after_s=1)
+            return self._store.query(sql, parameters)
+
+        def close(self) -> None:
+            self._store.close()
+
+    app = create_app(tables[0], Clock(), Telemetry("sinks"), Leaving)
+    with served(app, "127.0.0.1", 0, "console") as url:
+        page = open_page(browser, url, "etcd")
+        page.wait_for("document.querySelectorAll('.alert').length === 2")
+        gone.set()
+        panel = "document.querySelector('[data-panel=fsync]')"
+        page.wait_for(f"{panel}.dataset.state === 'failed'")
+        assert 3 == page.value(f"{panel}.querySelectorAll('.scatterlayer .trace').length")
+        advice = page.value(f"{panel}.querySelector('.advice').textContent")
+        assert "connection refused. The page asks again by itself." in advice
+        page.wait_for("document.querySelector('.calm.failed') !== null")
+        assert 2 == page.value("document.querySelectorAll('.alert').length")
+        gone.clear()
+        page.wait_for(f"{panel}.dataset.state === 'drawn'")
+        page.wait_for("document.querySelector('.calm.failed') === null")
+        page.close()
 
 
 def test_a_reader_logs_in_with_the_token(

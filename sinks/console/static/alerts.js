@@ -1,18 +1,13 @@
 // The open alerts on top of every page. `unknown` is shown as what it is: nobody can tell.
 
 import { element } from "./dom.js";
-import { ago, moment } from "./format.js";
+import { ago, moment, sentences } from "./format.js";
 
 const CARDS_MAX = 12;
 const LINES_MAX = 6;
 
 /** Draw the alerts of `cluster`, one card for each rule; tell how many other clusters have. */
 export function drawAlerts(root, live, cluster) {
-  if (live.failure) {
-    const text = `Alerts cannot be read. ${live.failure.error} ${live.failure.remedy}`;
-    root.replaceChildren(element("p", { class: "calm failed", text }));
-    return;
-  }
   const real = live.alerts.filter(({ severity }) => severity !== "none");
   const here = real.filter((alert) => alert.cluster === cluster);
   const life = live.alerts.find((alert) => alert.severity === "none" && alert.cluster === cluster);
@@ -20,7 +15,9 @@ export function drawAlerts(root, live, cluster) {
   const cards = groups.slice(0, CARDS_MAX).map((group) => card(group, live.now_ms));
   if (groups.length > CARDS_MAX) cards.push(element("p", { class: "calm", text: `and ${groups.length - CARDS_MAX} more rules` }));
   root.dataset.open = here.length;
-  root.replaceChildren(...cards, status(here, real.length - here.length, life, live.now_ms));
+  root.replaceChildren(...cards, live.failure
+    ? failed(live.failure, cards.length > 0)
+    : status(here, real.length - here.length, life));
 }
 
 /** Alerts of one rule: same severity and status, so the same first action. */
@@ -49,7 +46,12 @@ function runbook(address) {
   return element("a", { href: address, rel: "noreferrer noopener", target: "_blank", text: "open" });
 }
 
-function status(here, elsewhere, life, now) {
+function failed({ error, remedy }, known) {
+  const text = sentences(known ? "These may have changed: alerts cannot be read" : "Alerts cannot be read", error, remedy);
+  return element("p", { class: "calm failed", text });
+}
+
+function status(here, elsewhere, life) {
   const words = [];
   if (here.length === 0) words.push("No open alerts in this cluster.");
   if (elsewhere > 0) words.push(`${elsewhere} in other clusters.`);

@@ -3,7 +3,7 @@
 import { drawAlerts } from "./alerts.js";
 import { ask, inTurns } from "./api.js";
 import { element } from "./dom.js";
-import { ago } from "./format.js";
+import { ago, sentences } from "./format.js";
 import { Panel } from "./panel.js";
 import { address, current, go, RANGES } from "./view.js";
 
@@ -44,7 +44,7 @@ async function loadPage({ page }) {
           ...members.map(({ root }) => root)))));
     shown = page;
   } catch (error) {
-    byId("panels").replaceChildren(element("p", { class: "note", text: `${error.message} ${error.remedy ?? ""}` }));
+    byId("panels").replaceChildren(element("p", { class: "note", text: sentences(error.message, error.remedy) }));
   }
 }
 
@@ -100,8 +100,9 @@ function drawFreshness(cluster) {
   if (cluster.newest_scrape_ms === null) return tell("failed", "no scrape yet: do producers run?");
   const age = live.now_ms - cluster.newest_scrape_ms;
   const answering = `${cluster.targets - cluster.failing} of ${cluster.targets} targets answer`;
-  const judged = live.now_ms - (cluster.newest_evaluation_ms ?? 0);
-  const lag = judged > STALE_MS && age < judged ? ` · rules last ran ${ago(judged)} ago: does streams run?` : "";
+  const judged = cluster.newest_evaluation_ms === null ? Infinity : live.now_ms - cluster.newest_evaluation_ms;
+  const last = judged === Infinity ? "more than 15 min" : ago(judged);
+  const lag = judged > STALE_MS && age < judged ? ` · rules last ran ${last} ago: does streams run?` : "";
   const late = age > LOST_MS ? "failed" : age > STALE_MS || cluster.failing || lag ? "stale" : "good";
   return tell(late, `newest scrape ${ago(age)} ago · ${answering}${lag}`);
 }

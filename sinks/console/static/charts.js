@@ -36,13 +36,13 @@ export function drawTimeline(body, panel, answer) {
   const traces = kinds.map((kind) => {
     const at = states.flatMap((state, i) => (state === kind ? [i] : []));
     return {
-      type: "bar", orientation: "h", name: kind, width: 0.62, marker: { color: colour(kind) },
-      y: at.map((i) => lanes[i]), base: at.map((i) => begins[i]), x: at.map((i) => ends[i] - begins[i]),
-      text: at.map((i) => `${lanes[i]}: ${kind}, ${moment(begins[i])} to ${clock(ends[i])}`),
+      type: "bar", orientation: "h", name: plain(kind), width: 0.62, marker: { color: colour(kind) },
+      y: at.map((i) => plain(lanes[i])), base: at.map((i) => begins[i]), x: at.map((i) => ends[i] - begins[i]),
+      text: at.map((i) => `${plain(lanes[i])}: ${plain(kind)}, ${moment(begins[i])} to ${clock(ends[i])}`),
       hovertemplate: "%{text}<extra></extra>", textposition: "none",
     };
   });
-  const names = [...new Set(lanes)].sort().reverse();
+  const names = [...new Set(lanes.map(plain))].sort().reverse();
   const layout = base(answer, { height: 46 + 26 * names.length, left: 96 });
   layout.barmode = "overlay";
   layout.hovermode = "closest";
@@ -80,7 +80,7 @@ function trace({ name, times, values }, i, panel, stepMs, factor) {
   const colour = name === "other" ? OTHER : COLOURS[i % COLOURS.length];
   const stacked = panel.form === "stacked";
   return {
-    type: "scatter", mode: x.length < 3 ? "lines+markers" : "lines", name, x, y, text,
+    type: "scatter", mode: x.length < 3 ? "lines+markers" : "lines", name: plain(name), x, y, text,
     line: { color: colour, width: stacked ? 1 : 1.6 }, marker: { size: 4 },
     ...(stacked ? { stackgroup: "all", fillcolor: `${colour}66` } : {}),
     hovertemplate: "%{text}",
@@ -125,6 +125,11 @@ function explain(body, entries) {
     swatch.style.background = colour;
     return element("li", {}, swatch, name, value ? element("b", { text: value }) : null);
   }));
+}
+
+/** Return text that plotly.js shows as it is; it takes some tags for markup of its own. */
+function plain(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
 function style(name) {

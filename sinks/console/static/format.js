@@ -52,6 +52,11 @@ export function ago(ms) {
   return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} days`;
 }
 
+/** Return texts as sentences in a row. */
+export function sentences(...texts) {
+  return texts.filter(Boolean).map((text) => (/[.?!]$/.test(text) ? text : `${text}.`)).join(" ");
+}
+
 /** Return a time of day in UTC. */
 export function clock(ms) {
   return new Date(ms).toISOString().slice(11, 19);

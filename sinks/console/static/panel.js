@@ -4,7 +4,7 @@
 import { ask, rowsOf } from "./api.js";
 import { drawCurves, drawTimeline } from "./charts.js";
 import { element } from "./dom.js";
-import { ago, clock, measure, moment, parts } from "./format.js";
+import { ago, clock, measure, moment, parts, sentences } from "./format.js";
 import { levelOf, worst } from "./levels.js";
 
 const STALE_MS = 90_000; // six evaluations of 15 s
@@ -15,6 +15,7 @@ const FORMS = { lines: curves, stacked: curves, timeline, value, table };
 export class Panel {
   constructor(definition) {
     this.definition = definition;
+    this.holds = false; // a drawn answer
     this.body = element("div", { class: "body" }, element("p", { class: "note", text: "loading" }));
     this.advice = element("p", { class: "advice", hidden: true });
     this.root = element("article",
@@ -35,23 +36,23 @@ export class Panel {
       else this.#draw(answer);
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.#tell("failed", `${error.message} ${error.remedy ?? ""}`);
+      this.#tell("failed", sentences(error.message, error.remedy));
       if (error.remedy === undefined) console.error(error);
     }
   }
 
   #draw(answer) {
     const level = FORMS[this.definition.form](this.body, this.definition, answer);
+    this.holds = true;
     this.#become("drawn", level);
     this.#advise(level === "good" ? "" : this.definition.when_red);
   }
 
   #tell(state, text) {
-    const drawn = state === "failed" && this.root.dataset.state === "drawn";
-    if (!drawn && state === "failed" && this.body.chart?.isConnected) return this.#advise(text);
-    if (!drawn) this.body.replaceChildren(element("p", { class: "note", text }));
-    else this.#advise(text);
-    return this.#become(state, state === "failed" ? "warning" : "good");
+    this.holds &&= state === "failed"; // an old answer beside the reason is worth more than the reason alone
+    if (!this.holds) this.body.replaceChildren(element("p", { class: "note", text }));
+    this.#advise(this.holds ? text : "");
+    this.#become(state, state === "failed" ? "warning" : "good");
   }
 
   #become(state, level) {
