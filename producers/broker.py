@@ -16,8 +16,8 @@ from typing import Final
 import click
 from confluent_kafka import KafkaException, Producer
 
-from producers.options import configured
 from schemas import run
+from schemas.command import configured
 from schemas.errors import BrokerError
 from schemas.kafka import EMBEDDED_PARTITIONS, topic_names
 from schemas.settings import KafkaSettings, Settings

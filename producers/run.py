@@ -14,12 +14,13 @@ from typing import Final, Protocol
 import click
 
 from producers.logs import start_logs
-from producers.options import configured
 from producers.scraping import Scraping
-from producers.sending import Sender, kafka_password
+from producers.sending import Sender
 from producers.topics import Topics
 from schemas import run
 from schemas.clock import Clock
+from schemas.command import configured
+from schemas.config import kafka_password
 from schemas.errors import ConfigError, Problem
 from schemas.settings import Settings
 from schemas.telemetry import Telemetry

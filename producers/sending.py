@@ -13,7 +13,6 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas import config
 from schemas.errors import BrokerError
 from schemas.kafka import (
     client_settings,
@@ -23,7 +22,7 @@ from schemas.kafka import (
 from schemas.metrics import Metric
 from schemas.partition import partition_of
 from schemas.run import Broker
-from schemas.settings import KafkaSettings, Settings
+from schemas.settings import Settings
 from schemas.telemetry import Telemetry
 from schemas.topics import TopicName
 
@@ -35,17 +34,6 @@ VISIBLE_S: Final = 3.0  # a topic just made may not be known to the broker that 
 OnDelivery = Callable[[Exception | None], None]
 
 logger = logging.getLogger(__name__)
-
-
-def kafka_password(kafka: KafkaSettings) -> str | None:
-    """Return the password of the Kafka clients, or None where SASL is not configured.
-
-    Raises:
-        ConfigError: the file that holds it cannot be read.
-    """
-    if kafka.sasl is None:
-        return None
-    return config.secret(kafka.sasl.password_file, "kafka.sasl.password_file")
 
 
 class Sender:

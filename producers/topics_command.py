@@ -7,10 +7,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from producers.options import configured
-from producers.sending import kafka_password
 from producers.topics import Topics, TopicState
 from schemas import run
+from schemas.command import configured
+from schemas.config import kafka_password
 from schemas.settings import Settings
 
 

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.exceptions import SettingsError
 
 from schemas.errors import ConfigError, Problem
-from schemas.settings import Settings
+from schemas.settings import KafkaSettings, Settings
 
 DEFAULT_FILE: Final = Path("planewatch.yaml")
 PREFIX: Final = "PLANEWATCH_"
@@ -82,6 +82,17 @@ def secret(file: Path, path: str) -> str:
         return file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(path, f"cannot read {file}: {error}")]) from error
+
+
+def kafka_password(kafka: KafkaSettings) -> str | None:
+    """Return the password of the Kafka clients, or None where SASL is not configured.
+
+    Raises:
+        ConfigError: the file that holds it cannot be read.
+    """
+    if kafka.sasl is None:
+        return None
+    return secret(kafka.sasl.password_file, "kafka.sasl.password_file")
 
 
 def _from_file(file: Path, origins: Origins, problems: list[Problem]) -> Tree:

@@ -25,10 +25,10 @@ from schemas.run import Broker
 from schemas.settings import Settings
 from schemas.telemetry import Telemetry
 from schemas.topics import TopicName
+from schemas.undecodable import WINDOW, Undecodable
 from sinks.core.batching import Batch, Limits
 from sinks.core.messages import Decoded, Fate, Message, coordinate
 from sinks.core.rows import decode_message
-from sinks.core.undecodable import WINDOW, Undecodable
 from sinks.engine import address
 from sinks.flush import DeadLetters, Flusher
 from sinks.kafka import ANSWER_S_MAX, Topics, base_settings, find_topics

@@ -14,7 +14,7 @@ from typing import Final
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from schemas.config import secret
+from schemas.config import kafka_password
 from schemas.errors import BrokerError
 from schemas.kafka import ClientSettings, client_settings
 from schemas.run import Broker
@@ -41,9 +41,7 @@ class Topics:
 
 def base_settings(settings: Settings, broker: Broker) -> ClientSettings:
     """Return what all our Kafka clients share: address, TLS, SASL."""
-    sasl = settings.kafka.sasl
-    password = secret(sasl.password_file, "kafka.sasl.password_file") if sasl else None
-    return client_settings(settings.kafka, broker.bootstrap, password)
+    return client_settings(settings.kafka, broker.bootstrap, kafka_password(settings.kafka))
 
 
 def find_topics(settings: Settings, broker: Broker, stopping: Event) -> Topics:

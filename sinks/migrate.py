@@ -16,10 +16,10 @@ from typing import Final
 import click
 import pyarrow as pa
 
+from schemas.command import configured
 from schemas.errors import SinkRefused
 from schemas.settings import RetentionSettings, Settings
 from sinks.engine import address
-from sinks.options import configured
 from sinks.store import Store
 
 log = logging.getLogger(__name__)

@@ -20,13 +20,13 @@ from rich.table import Table as Grid
 
 from schemas import run
 from schemas.clock import Clock
+from schemas.command import configured
 from schemas.errors import SinkRefused
 from schemas.settings import Settings
 from sinks.core.macros import expand
 from sinks.core.moments import moment_ms
 from sinks.core.queries import Query, Value, load_queries
 from sinks.engine import address
-from sinks.options import configured
 from sinks.reader import QueryError, Reader
 from sinks.store import Store, read_arrow
 

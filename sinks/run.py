@@ -20,6 +20,7 @@ import uvicorn
 
 from schemas import run
 from schemas.clock import Clock
+from schemas.command import configured
 from schemas.errors import ConfigError, Problem
 from schemas.settings import Settings
 from schemas.telemetry import Telemetry
@@ -28,7 +29,6 @@ from sinks.consume import Stage, consume
 from sinks.engine import address, own_temporary_folder
 from sinks.front import Readers, create_front
 from sinks.migrate import migrate
-from sinks.options import configured
 from sinks.store import Store
 
 log = logging.getLogger(__name__)

@@ -1,38 +1,21 @@
 """The command of the streams: `python -m streams VERB`. In: arguments. Out: an exit code.
 
-The rule this file owns: 0 good, 1 a finding or a failure in one clear line, 2 wrong usage or
-configuration. A verb's module is imported when the verb is used: `alerts` needs no Faust.
+The rule this file owns: the verbs and their options. What a verb does is imported when it is used:
+`alerts` needs no Faust.
 """
 
 import logging
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from schemas import config
-from schemas.errors import ConfigError, PlanewatchError
+from schemas.command import configured, run_verb
 from schemas.settings import Settings
 
-LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 QUIET: Final = ("faust", "mode", "aiokafka", "kafka")
 """They tell each step of a start as news."""
-
-
-def configured(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb --config and --data, and the settings as its first argument."""
-
-    @click.option("--config", "file", type=click.Path(path_type=Path), help="configuration file")
-    @click.option("--data", type=click.Path(path_type=Path), help="folder of run files and state")
-    @wraps(verb)
-    def read(file: Path | None, data: Path | None, **options: Any) -> None:
-        flags: dict[str, Any] = {"data": str(data)} if data else {}
-        verb(config.load(file, flags=flags).settings, **options)
-
-    return read
 
 
 @click.group()
@@ -107,20 +90,7 @@ def list_command(settings: Settings) -> None:
     sys.exit(show(settings))
 
 
-def main() -> None:
-    """Run a verb."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        cli(prog_name="streams")
-    except ConfigError as error:
-        click.echo(error, err=True)
-        sys.exit(2)
-    except PlanewatchError as error:
-        click.echo(f"streams: {error}", err=True)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    for _name in QUIET:
+        logging.getLogger(_name).setLevel(logging.WARNING)
+    run_verb("streams", cli)

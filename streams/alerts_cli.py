@@ -16,13 +16,13 @@ from rich.table import Table
 
 from schemas import run
 from schemas.codec import encode
+from schemas.config import kafka_password
 from schemas.errors import BrokerError, DecodeError
 from schemas.kafka import client_settings, consumer_settings
 from schemas.records import Alert, Status
 from schemas.settings import Settings
 from schemas.topics import TopicName, full_name
 from streams.core.alertview import AlertView
-from streams.kafka import kafka_password
 
 QUEUE_BYTES_MAX: Final = 8_000_000
 TIMEOUT_S: Final = 10.0

@@ -10,28 +10,16 @@ from typing import Final
 
 from confluent_kafka import KafkaException, Producer
 
-from schemas import config
 from schemas.errors import BrokerError
 from schemas.kafka import client_settings, topic_names
 from schemas.run import Broker
-from schemas.settings import KafkaSettings, Settings
+from schemas.settings import Settings
 
 METADATA_TIMEOUT_S: Final = 30.0
 TOPICS_WAIT_S: Final = 30.0
 POLL_S: Final = 0.5
 
 logger = logging.getLogger(__name__)
-
-
-def kafka_password(kafka: KafkaSettings) -> str | None:
-    """Return the password of the Kafka clients, or None where SASL is not configured.
-
-    Raises:
-        ConfigError: the file that holds it cannot be read.
-    """
-    if kafka.sasl is None:
-        return None
-    return config.secret(kafka.sasl.password_file, "kafka.sasl.password_file")
 
 
 def partitions_of(settings: Settings, broker: Broker, password: str | None) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 
 from schemas import run
 from schemas.clock import Clock
+from schemas.config import kafka_password
 from schemas.errors import BrokerError, ConfigError, Problem
 from schemas.records import ClusterInfo
 from schemas.settings import Settings
@@ -18,7 +19,7 @@ from schemas.telemetry import Telemetry
 from streams.app import make_app
 from streams.consumer import ReplayingApp
 from streams.core.cluster import Context
-from streams.kafka import kafka_password, partitions_of
+from streams.kafka import partitions_of
 from streams.rulefiles import configured_rules
 from streams.stage import Stage
 from streams.worker import STAGE_NAME, Worker

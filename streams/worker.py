@@ -21,13 +21,13 @@ from schemas.errors import DecodeError
 from schemas.kafka import topic_names
 from schemas.metrics import Metric
 from schemas.topics import TopicName
+from schemas.undecodable import WINDOW, Undecodable
 from streams import fault
 from streams.consumer import ReplayingApp
 from streams.core.assemble import target_of
 from streams.core.outputs import Outputs
 from streams.core.shard import INPUTS, Now, Shard
 from streams.core.state import table_key
-from streams.core.undecodable import WINDOW, Undecodable
 from streams.outputs import Publisher, raw_topic
 from streams.partitions import Partitions
 from streams.stage import Stage

@@ -22,13 +22,13 @@ import click
 import uvicorn
 from starlette.applications import Starlette
 
-from producers.options import configured
 from producers.rehearsal.api import apiserver_app, etcd_app
 from producers.rehearsal.model import World
 from producers.rehearsal.pace import Readers, behind
 from producers.rehearsal.story import SERVERS, STORIES, Story
 from schemas import run
 from schemas.clock import Clock, ClockWriter, wall_ms
+from schemas.command import configured
 from schemas.errors import ConfigError, PlanewatchError
 from schemas.kafka import client_settings
 from schemas.settings import Settings

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     **{stage: {"schemas"} for stage in STAGES},
 }
 OURS = STAGES | {"schemas", "planewatch"}
-EDGE_OF_SCHEMAS = {"clock.py", "config.py", "telemetry.py", "run.py"}
+EDGE_OF_SCHEMAS = {"clock.py", "command.py", "config.py", "run.py", "telemetry.py"}
 IO = {
     "aiohttp",
     "aiokafka",

@@ -8,10 +8,10 @@ from schemas.arrow import CHUNK_BYTES_MAX, INDICATOR_SCHEMA, decode_indicators, 
 from schemas.errors import DecodeError
 from schemas.records import IndicatorEnvelope
 from schemas.topics import TopicName
+from schemas.undecodable import WINDOW, Undecodable
 from streams.core.alertview import AlertView
 from streams.core.outputs import chunks, fact_rows
 from streams.core.samples import FactSample
-from streams.core.undecodable import WINDOW, Undecodable
 from tests.shards import live
 from tests.stories import story
 

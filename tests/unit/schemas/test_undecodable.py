@@ -1,7 +1,7 @@
 """A few bad records pass; a topic of bad records stops the stage."""
 
 from schemas.topics import TopicName
-from sinks.core.undecodable import WINDOW, Undecodable
+from schemas.undecodable import WINDOW, Undecodable
 
 
 def first_stop(share_max: float, bad: list[bool]) -> int | None:
