@@ -6,6 +6,7 @@ with the test run, even when that is killed with SIGKILL: a small guard process 
 what runs, notices that its pipe closed and kills what is left, by process group.
 """
 
+import atexit
 import os
 import signal
 import subprocess
@@ -85,13 +86,15 @@ class _Guard:
 
     @staticmethod
     def _begin() -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        guard = subprocess.Popen(
             [sys.executable, "-I", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
         )
+        atexit.register(guard.communicate)  # closes its pipe and waits for its end
+        return guard
 
 
 _guard = _Guard()
