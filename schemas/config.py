@@ -144,7 +144,7 @@ class _Reader:
             if key in tree:
                 where = f"{self._file}:{key_node.start_mark.line + 1}"
                 self._problems.append(Problem(here, "given twice", where))
-            tree[key] = self.value(value_node, here)
+            _merge(tree, {key: self.value(value_node, here)})  # both are checked
             self._origins[here] = f"{self._file}:{key_node.start_mark.line + 1}"
         return tree
 

@@ -64,6 +64,7 @@ def test_every_problem_is_reported_with_path_and_line(tmp_path: Path) -> None:
         found["clusters.0.lables"].origin,
     )
     assert ("given twice", f"{file}:5") == (found["kafka"].message, found["kafka"].origin)
+    assert f"{file}:4" == found["kafka.partitions"].origin
     assert "did you mean PLANEWATCH_KAFKA__BOOTSTRAP?" in found["kafka.bootstrp"].message
     assert "PLANEWATCH_CLICKHOUSE__DSN" == found["clickhouse.dsn"].origin
 
