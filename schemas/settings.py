@@ -215,7 +215,8 @@ class StreamsSettings(Node):
 
     instance_id: str | None = None  # stable consumer_group_instance_id; host name by default
     rewind_s: Seconds = 660.0
-    results_max: int = Field(20_000, ge=1)  # per rule; the rule fails visibly, alone
+    results_max: int = Field(10_000, ge=1)  # per recording rule whose group has no `limit`; the
+    alerts_max: int = Field(1_000, ge=1)  # same per alerting rule: the rule fails visibly, alone
     clusters_max: int = Field(1_000, ge=1)  # per worker; further ones are counted and left out
     undecodable_share_max: float = Field(
         0.5, gt=0, le=1

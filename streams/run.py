@@ -19,6 +19,7 @@ from schemas.telemetry import Telemetry
 from streams.app import make_app
 from streams.consumer import ReplayingApp
 from streams.core.cluster import Context
+from streams.core.evaluate import Limits
 from streams.kafka import partitions_of
 from streams.rulefiles import configured_rules
 from streams.stage import Stage
@@ -48,7 +49,9 @@ def stream(settings: Settings) -> None:
         "kafka=%s partitions=%d rules=%s groups=%d",
         *(broker.bootstrap, partitions, rules.hash, len(rules.groups)),
     )
-    context = Context(rules, int(settings.streams.rewind_s * 1000), cluster_infos(settings))
+    limits = Limits(settings.streams.results_max, settings.streams.alerts_max)
+    rewind_ms = int(settings.streams.rewind_s * 1000)
+    context = Context(rules, rewind_ms, cluster_infos(settings), limits)
     stage = Stage(settings, context, partitions, clock, telemetry)
     asyncio.run(_stream(stage, broker, password, url))
 

@@ -24,7 +24,7 @@ from schemas.records import (
 from schemas.topics import TopicName
 from streams.core import state
 from streams.core.assemble import Assembler, target_of
-from streams.core.evaluate import Evaluator
+from streams.core.evaluate import Evaluator, Limits
 from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
 from streams.core.outputs import Outputs, fact_rows
 from streams.core.promql.vector import EvaluationError
@@ -50,6 +50,7 @@ class Context:
     rules: RuleSet
     rewind_ms: int
     infos: Mapping[str, ClusterInfo] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
 
 
 class ClusterEngine:
@@ -66,7 +67,7 @@ class ClusterEngine:
         self._assembler = Assembler()
         self._watermark = Watermark(cluster)
         self._facts = Facts()
-        self._evaluator = Evaluator(self._rules, cluster)
+        self._evaluator = Evaluator(self._rules, cluster, context.limits)
         self._book = AlertBook(cluster, epoch)
         self._alerts_saved = b""
         self._budget = Budget()

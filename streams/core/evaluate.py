@@ -30,12 +30,17 @@ from streams.core.rules.files import AlertingRule, Group, RecordingRule, RuleSet
 from streams.core.rules.program import AlertPlan
 from streams.core.samples import FactSample, Scrape, facts_scrape
 
-RESULTS_MAX: Final = 10_000
-"""Results of one recording rule whose group states no limit."""
-ALERTS_MAX: Final = 1_000
-"""Active alerts of one alerting rule whose group states no limit."""
 TARGETS_MAX: Final = 1_000
 COVERAGE_MIN: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Results of one rule whose group states no limit; a rule that passes it fails, alone."""
+
+    records_max: int = 10_000
+    alerts_max: int = 1_000
+
 
 Failures = tuple[tuple[str, str], ...]
 """(rule, why)."""
@@ -76,8 +81,9 @@ class ActiveAlert:
 class Evaluator:
     """All series and windows of one cluster: a deterministic function of the calls."""
 
-    def __init__(self, rules: RuleSet, cluster: str) -> None:
+    def __init__(self, rules: RuleSet, cluster: str, limits: Limits | None = None) -> None:
         self.rules, self.cluster = rules, cluster
+        self._limits = limits or Limits()
         self.alert_failures: Failures = ()  # of the last evaluate_alerts
         self._program = rules.program
         self._plans = {plan.rule.id: plan for plan in self._program.alerts}
@@ -134,7 +140,7 @@ class Evaluator:
         failures: list[tuple[str, str]] = []
         for rule, node in self._program.records.get(group.name, ()):
             try:
-                result = self._record(context, rule, node, group.limit or RESULTS_MAX)
+                result = self._record(context, rule, node, group.limit or self._limits.records_max)
             except EvaluationError as error:
                 failures.append((rule.name, str(error)))
                 continue
@@ -193,7 +199,7 @@ class Evaluator:
     def _alerts(self, context: Context, plan: AlertPlan) -> tuple[ActiveAlert, ...]:
         found = _as_vector(context, plan.node)
         found = found.where(found.coverage >= COVERAGE_MIN)
-        _check(found, self._program.limits[plan.rule.id] or ALERTS_MAX)
+        _check(found, self._program.limits[plan.rule.id] or self._limits.alerts_max)
         alerts = tuple(
             self._alert(plan.rule, found, int(i)) for i in np.flatnonzero(found.present).tolist()
         )

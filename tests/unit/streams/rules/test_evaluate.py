@@ -8,7 +8,7 @@ import pytest
 
 from schemas.arrow import INDICATOR_SCHEMA
 from schemas.records import Outcome, Status
-from streams.core.evaluate import Evaluator, Inputs
+from streams.core.evaluate import Evaluator, Inputs, Limits
 from streams.core.rules.alerts import AlertBook
 from streams.core.rules.files import AlertingRule, load_rules
 from streams.core.samples import FactSample
@@ -90,6 +90,19 @@ def test_a_rule_over_its_limit_fails_alone_and_visibly() -> None:
     found = world.group(0)
     assert found.failures == (("r:0:x", "3 results; at most 2 are allowed"),)
     assert found.rows.num_rows == 1
+
+
+def test_limits_of_the_configuration_hold_where_a_group_states_none() -> None:
+    rules = "groups: [{name: g, rules: [{record: r:0:x, expr: y}, {alert: A, expr: y}]}]"
+    one = Evaluator(load_rules({"f.yaml": rules}), CLUSTER, Limits(records_max=1, alerts_max=2))
+    one.accept(scrape('y{s="a"} 1\ny{s="b"} 2\n', 0))
+    assert one.evaluate_records(one.rules.groups[0], 0).failures == (
+        ("r:0:x", "2 results; at most 1 are allowed"),
+    )
+    assert len(one.evaluate_alerts(0)) == 2
+    one.accept(scrape('y{s="a"} 1\ny{s="b"} 2\ny{s="c"} 2\n', STEP))
+    one.evaluate_alerts(STEP)
+    assert one.alert_failures == (("A", "3 results; at most 2 are allowed"),)
 
 
 def test_a_failed_alerting_rule_says_again_what_it_said_before() -> None:
