@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from schemas.identity import CLUSTER_PATTERN, JOB_ALIASES, METRICS_PATH, Target
+from schemas.identity import CLUSTER_PATTERN, METRICS_PATH, Target
 
 
 def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
@@ -279,7 +279,6 @@ class Settings(Node):
     retention: RetentionSettings = RetentionSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     clock: ClockSettings = ClockSettings()
-    job_aliases: dict[str, str] = dict(JOB_ALIASES)
 
     @field_validator("clusters")
     @classmethod
