@@ -24,7 +24,7 @@ from rich.status import Status
 
 from schemas import config, run
 from schemas.clock import Clock
-from schemas.errors import ConfigError, PlanewatchError
+from schemas.errors import ConfigError, PlanewatchError, Problem
 from schemas.kafka import EMBEDDED_PARTITIONS
 from schemas.settings import Settings
 
@@ -144,7 +144,7 @@ def up(file: Path | None, data: Path | None, rehearse: str | None) -> None:
 @common
 @click.argument("scenario", type=click.Choice(SCENARIOS))
 def rehearse(file: Path | None, data: Path | None, scenario: str) -> None:
-    """Play a scenario as `up --rehearse` does, and stop when its story ends.
+    """Play a scenario as `up --rehearse` does, and stop when its story ends; calm has no end.
 
     \b
     Example: planewatch rehearse list-storm
@@ -165,6 +165,14 @@ class Stop(Exception):
     """Somebody asked to stop."""
 
 
+class ChildEnded(PlanewatchError):
+    """A child ended by itself; `code` is its exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        self.code = code
+        super().__init__(message)
+
+
 class Supervisor:
     """Starts the children in order, waits until each is ready, and stops them in reverse."""
 
@@ -172,14 +180,17 @@ class Supervisor:
         data = settings.data.absolute()
         self._settings = settings.model_copy(update={"data": data})
         self._scenario = scenario or (None if settings.clusters else "calm")
+        self._rehearses = scenario is not None
         self._to_the_end = to_the_end
+        self._asked_to_stop = False
         self._children: list[Child] = []
 
     def supervise(self) -> int:
         """Run until somebody stops it or a child ends; return the exit code."""
         started = time.monotonic()
         try:
-            self._on_signals(_raise_stop)
+            _on_signals(self._ask_to_stop)
+            self._refuse_to_mix()
             self._refuse_a_second()
             run.announce(self._settings, UP)
             with out.status("starting") as status:
@@ -194,27 +205,25 @@ class Supervisor:
             _refuse(error)
         except (PlanewatchError, OSError) as error:
             err.print(f"error: {error}", style="red")
-            return 1
+            wrong_use = isinstance(error, ChildEnded) and error.code == 2
+            return 2 if wrong_use else 1
         finally:
             self._stop()
         return 0
 
     def _start(self, status: Status) -> Settings:
         """Start what is configured; return the settings that the stages got."""
-        settings = self._settings
-        own = {"--data": str(settings.data)}
-        if settings.kafka.bootstrap is None:
-            self._begin(run.BROKER, "producers", "broker", own)
+        _write_config(self._settings)
+        if self._settings.kafka.bootstrap is None:
+            self._begin(run.BROKER, "producers", "broker")
             self._await([run.BROKER], status)
         if self._scenario:
-            self._begin(
-                run.REHEARSAL, "producers", "rehearse", own | {"--scenario": self._scenario}
-            )
+            self._begin(run.REHEARSAL, "producers", "rehearse", "--scenario", self._scenario)
             self._await([run.REHEARSAL], status)
         settings = self._for_stages()
-        own |= {"--config": str(_write_config(settings))}
+        _write_config(settings)
         for stage in (run.SINKS, run.STREAMS, run.PRODUCERS):
-            self._begin(stage, stage, "run", own)
+            self._begin(stage, stage, "run")
         self._await([run.SINKS, run.STREAMS, run.PRODUCERS], status)
         return settings
 
@@ -233,16 +242,18 @@ class Supervisor:
             tree["telemetry"][port] = _free_port(tree["telemetry"][port])
         return Settings.model_validate(tree)
 
-    def _begin(self, name: str, package: str, verb: str, options: dict[str, str]) -> None:
-        arguments = [part for option in options.items() for part in option]
+    def _begin(self, name: str, package: str, verb: str, *options: str) -> None:
+        """Start a child that ends with us: its stdin closes when we are gone, however we went."""
+        file = _config_file(self._settings)
         log = self._settings.run / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
+        with log.open("ab") as printed:
             process = subprocess.Popen(  # noqa: S603 our own program
-                stage_command(package, verb, *arguments),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
+                stage_command(package, verb, "--config", str(file), "--while-stdin", *options),
+                stdin=subprocess.PIPE,
+                stdout=printed,
+                stderr=printed,
+                env=config.without_settings(),  # what they say is in the file already
                 start_new_session=True,  # the terminal's Ctrl-C reaches us alone
             )
         self._children.append(Child(name, process, log))
@@ -270,22 +281,25 @@ class Supervisor:
     def _watch(self, settings: Settings) -> None:
         """Show what flows until a child ends, or, for `rehearse`, the story does."""
         clock = Clock(settings.clock.file)
-        fast = clock.speed > 1
+        until_ms = self._facts(run.REHEARSAL).get("story_until_ms") if self._to_the_end else None
         with out.status("") if out.is_terminal else contextlib.nullcontext() as status:
-            while not (self._to_the_end and fast and clock.speed <= 1):
+            while until_ms is None or clock.now_ms() < until_ms:
                 self._check()
                 if status:
                     now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(clock.now_ms() / 1000))
+                    fast = clock.speed > 1
                     speed = f", {clock.speed:g} times as fast as the wall clock" if fast else ""
                     status.update(f"watching; event time {now} UTC{speed}")
                 time.sleep(0.5)
 
     def _check(self) -> None:
-        """Raise where a child has ended."""
+        """Raise where somebody asked to stop, or a child has ended."""
+        if self._asked_to_stop:
+            raise Stop
         for child in self._children:
             if (code := child.process.poll()) is not None:
                 tail = self._tail(child.name)
-                raise PlanewatchError(f"{child.name} ended with code {code}{tail}")
+                raise ChildEnded(f"{child.name} ended with code {code}{tail}", code)
 
     def _tail(self, name: str) -> str:
         log = next(child.log for child in self._children if child.name == name)
@@ -298,6 +312,21 @@ class Supervisor:
             raise PlanewatchError(f"{name} is gone{self._tail(name)}")
         return facts
 
+    def _refuse_to_mix(self) -> None:
+        """A rehearsal has a clock and a cluster of its own: it must not touch real ones."""
+        given = self._settings
+        real = [
+            Problem(path, "a rehearsal does not mix with it: --config /dev/null --data FOLDER")
+            for path, value in (
+                ("clusters", given.clusters),
+                ("kafka.bootstrap", given.kafka.bootstrap),
+                ("clickhouse.dsn", given.clickhouse.dsn),
+            )
+            if value
+        ]
+        if self._rehearses and real:
+            raise ConfigError(real)
+
     def _refuse_a_second(self) -> None:
         for name in (UP, run.SINKS, run.STREAMS, run.PRODUCERS, run.BROKER, run.REHEARSAL):
             if found := run.find(self._settings, name):
@@ -308,7 +337,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Stop the children: sources first, so that what was observed still flows through."""
-        self._on_signals(self._kill)
+        _on_signals(self._kill)
         order = [run.PRODUCERS, run.REHEARSAL, run.STREAMS, run.SINKS, run.BROKER]
         for child in sorted(self._children, key=lambda one: order.index(one.name)):
             child.process.terminate()
@@ -325,22 +354,26 @@ class Supervisor:
         for child in self._children:
             child.process.kill()
 
-    @staticmethod
-    def _on_signals(act: Callable[[], None]) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda _number, _frame: act())
+    def _ask_to_stop(self) -> None:
+        self._asked_to_stop = True
 
 
-def _raise_stop() -> None:
-    raise Stop
+def _on_signals(act: Callable[[], None]) -> None:
+    """Act on Ctrl-C, on a service manager's word, and on a terminal that closes."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: act())
 
 
-def _write_config(settings: Settings) -> Path:
-    """Leave the configuration of the stages beside their run files, readable by its owner only."""
-    file = settings.run / "planewatch.yaml"
+def _config_file(settings: Settings) -> Path:
+    return settings.run / "planewatch.yaml"
+
+
+def _write_config(settings: Settings) -> None:
+    """Leave the configuration of the children beside their run files, for its owner only."""
+    file = _config_file(settings)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.touch(mode=0o600)
     file.write_text(json.dumps(settings.model_dump(mode="json"), indent=1))  # JSON is YAML
-    return file
 
 
 def _free_port(port: int) -> int:

@@ -6,7 +6,10 @@ The rule this file owns: every verb takes --config and --data and reads the conf
 
 import importlib
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -49,12 +52,22 @@ def configured(verb: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--config", "file", type=path, help="default: planewatch.yaml, where it exists")
     @click.option("--data", type=path, help="default: planewatch-data")
+    @click.option("--while-stdin", is_flag=True, hidden=True, help="end when stdin closes")
     @wraps(verb)
-    def read(file: Path | None, data: Path | None, **options: Any) -> None:
+    def read(file: Path | None, data: Path | None, while_stdin: bool, **options: Any) -> None:
+        if while_stdin:
+            threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
         flags: dict[str, Any] = {"data": str(data)} if data else {}
         verb(config.load(file, flags=flags).settings, **options)
 
     return read
+
+
+def _end_with_stdin() -> None:
+    """`planewatch up` holds the other end: when it is gone, however it went, so are we."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_verb(stage: str, cli: click.Command) -> None:

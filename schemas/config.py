@@ -76,6 +76,15 @@ def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
     ]
 
 
+def without_settings() -> dict[str, str]:
+    """Return the environment of this process without our settings, for a child with a file."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(PREFIX) or name.startswith(FOR_TESTS)
+    }
+
+
 def secret(file: Path, path: str) -> str:
     """Return the secret in `file`, which the setting `path` names, without its line end."""
     try:
@@ -122,19 +131,30 @@ class _Reader:
     def __init__(self, file: Path, origins: Origins, problems: list[Problem]) -> None:
         self._file, self._origins, self._problems = file, origins, problems
         self._scalars = yaml.SafeLoader("")
+        self._open: list[yaml.Node] = []  # what we are within
 
     def value(self, node: yaml.Node, path: str) -> Any:
         where = f"{self._file}:{node.start_mark.line + 1}"
         self._origins[path] = where
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(one, _join(path, str(i))) for i, one in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
+        if not isinstance(node, yaml.ScalarNode):
+            return self._collection(node, path, where)
         try:
             return self._scalars.construct_object(node)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: 2024-13-01, !!int abc
             self._problems.append(Problem(path, getattr(error, "problem", str(error)), where))
             return None
+
+    def _collection(self, node: yaml.Node, path: str, where: str) -> Any:
+        if node in self._open:
+            self._problems.append(Problem(path, "refers to itself", where))
+            return None
+        self._open.append(node)
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, path)
+            return [self.value(one, _join(path, str(i))) for i, one in enumerate(node.value)]
+        finally:
+            self._open.pop()
 
     def _mapping(self, node: yaml.MappingNode, path: str) -> Tree:
         tree: Tree = {}
@@ -162,8 +182,11 @@ def _from_environment(
             advice = f"; did you mean {hint[0]}?" if hint else ""
             problems.append(Problem(".".join(path), f"unknown setting{advice}", name))
             continue
+        value = environ[name]
+        if value and _is_path(_model_at(Settings, path[:-1], lists=False), path[-1]):
+            value = str(Path(value).expanduser().absolute())  # relative to where we were started
         try:
-            _merge(tree, _environment_source({name: environ[name]})())
+            _merge(tree, _environment_source({name: value})())
         except SettingsError as error:
             problems.append(Problem(".".join(path), f"expected JSON: {error.__cause__}", name))
             continue
@@ -243,6 +266,13 @@ def _class_of(annotation: Any) -> type[BaseModel] | None:
         return annotation
     found = (_class_of(one) for one in getattr(annotation, "__args__", ()))
     return next((one for one in found if one), None)
+
+
+def _is_path(model: type[BaseModel] | None, name: str) -> bool:
+    """Tell whether a setting is one file or folder."""
+    annotation = model.model_fields[name].annotation if model else None
+    choices = (annotation, *getattr(annotation, "__args__", ()))
+    return any(Path in (one, getattr(one, "__origin__", None)) for one in choices)
 
 
 def _names(model: type[BaseModel], prefix: str) -> Iterator[str]:

@@ -58,7 +58,7 @@ def announce(settings: Settings, name: str, **facts: object) -> None:
     settings.run.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=settings.run, prefix=f".{name}-")  # mode 0600
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump({"pid": os.getpid(), **facts}, file)
+        json.dump({"pid": os.getpid(), "started": _started(os.getpid()), **facts}, file)
     os.replace(temporary, _file(settings, name))
 
 
@@ -72,7 +72,7 @@ def withdraw(settings: Settings, name: str) -> None:
 def find(settings: Settings, name: str) -> Facts | None:
     """Return what the living process `name` announced, or None."""
     found = _read(_file(settings, name))
-    return found if found and _alive(found.get("pid")) else None
+    return found if found and _alive(found.get("pid"), found.get("started")) else None
 
 
 def _file(settings: Settings, name: str) -> Path:
@@ -87,7 +87,8 @@ def _read(file: Path) -> Facts | None:
     return found if isinstance(found, dict) else None
 
 
-def _alive(pid: object) -> bool:
+def _alive(pid: object, started: object) -> bool:
+    """Tell whether the process runs that wrote a file, and not another with its number."""
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:
@@ -96,4 +97,13 @@ def _alive(pid: object) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return started == _started(pid)
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in clock ticks since boot; "" where /proc cannot tell."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]  # proc(5): field 22, after the name in brackets

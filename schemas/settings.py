@@ -37,6 +37,9 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Port = Annotated[int, Field(ge=0, le=65_535)]  # 0: any free one
 
 
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
 class Node(BaseModel):
     """Base of all settings: frozen, unknown keys refused."""
 
@@ -75,11 +78,24 @@ class TargetSettings(Node):
     @classmethod
     def _http(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            wrong = parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0
+        except ValueError:  # no number, or one beyond 65535
+            wrong = True
+        if wrong:
             raise ValueError("expected http://host:port/path or https://host:port/path")
         if parts.username or parts.password:
             raise ValueError("credentials belong into bearer_token_file or tls, not into the URL")
         return url
+
+    @model_validator(mode="after")
+    def _in_the_open(self) -> Self:
+        parts = urlsplit(self.url)
+        if parts.scheme == "http" and self.tls is not None:
+            raise ValueError("tls needs a url with https://")
+        if parts.scheme == "http" and self.bearer_token_file and parts.hostname not in LOOPBACK:
+            raise ValueError("a bearer token goes over https:// only, but for loopback")
+        return self
 
     @property
     def path(self) -> str:
@@ -149,6 +165,14 @@ class KafkaSettings(Node):
             raise ValueError("expected host:port[,host:port...]")
         return bootstrap
 
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.tls and self.tls.server_name:
+            raise ValueError("tls.server_name: Kafka clients check the name that they connect to")
+        if self.sasl and self.sasl.mechanism == "PLAIN" and not self.tls:
+            raise ValueError("sasl PLAIN sends the password as it is: it needs tls")
+        return self
+
 
 class ClickHouseSettings(Node):
     """Where rows go. Without `dsn` the embedded engine keeps them in the data folder."""
@@ -179,7 +203,7 @@ class ConsoleSettings(Node):
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        if self.host not in {"127.0.0.1", "::1", "localhost"} and self.token_file is None:
+        if self.host not in LOOPBACK and self.token_file is None:
             raise ValueError("a console that listens beyond loopback needs token_file")
         return self
 
