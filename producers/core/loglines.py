@@ -15,6 +15,7 @@ import msgspec
 from schemas.records import JsonObject, LogLine
 
 SECONDS: Final = (1e9, 1e11)  # since 1970: what can be the time of a line
+TEMPLATED_CHARS_MAX: Final = 2_000  # of a message; what comes later is no part of its template
 TEMPLATE_CHARS_MAX: Final = 200
 LEVELS: Final[Mapping[str, str]] = {
     "debug": "debug", "info": "info", "warn": "warning", "warning": "warning", "error": "error",
@@ -30,13 +31,13 @@ _TEXT: Final = re.compile(
 )  # 2026-11-22 08:13:57.659531 W | etcdserver: ...
 _VARIABLE: Final = re.compile(
     r"""
-      (?P<s>"(?:[^"\\]|\\.)*"|'[^']*')                         # quoted words
+      (?P<s>"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|'[^']*')             # quoted words, closed or not
     | (?P<d>(?<![\w.])(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|h|m|s))+(?!\w))  # durations, as Go prints them
     | (?P<id>(?<![\w.])(?=[a-f]*\d)[0-9a-f]{12,}(?!\w))        # members, hashes, in hexadecimal
     | (?P<n>(?<![\w.])-?\d+(?:\.\d+)*(?![\w]))                 # numbers, versions, addresses
     """,
-    re.VERBOSE,
-)
+    re.VERBOSE | re.DOTALL,
+)  # linear: nothing is read twice, so a quote that is never closed lasts to the end
 _REPEATS: Final = re.compile(r"(<n>|<id>)(?: \1)+")  # a list is as long as the cluster is big
 
 
@@ -63,7 +64,7 @@ def shortened(line: LogLine, chars_max: int) -> LogLine:
 
 def template(message: str) -> str:
     """Return a message without its variable parts: <id> became leader at term <n>."""
-    replaced = _VARIABLE.sub(lambda found: f"<{found.lastgroup}>", message)
+    replaced = _VARIABLE.sub(lambda found: f"<{found.lastgroup}>", message[:TEMPLATED_CHARS_MAX])
     return _REPEATS.sub(r"\1", replaced)[:TEMPLATE_CHARS_MAX]
 
 

@@ -2,11 +2,13 @@
 
 import gzip
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from producers.core import loglines
 from producers.core.loglines import log_line, shortened, template
 
 READ_MS = 1_795_351_800_000
@@ -92,6 +94,10 @@ def test_levels_have_our_names(level: str, expected: str) -> None:
         ("voters=(4334271641058949536)", "voters=(<id>)"),
         ("took 1m30.5s, not 100ms", "took <d>, not <d>"),
         ('failed to read "/var/lib/x 7"', "failed to read <s>"),
+        (r'failed to read "a \" 7" 8', "failed to read <s> <n>"),
+        (r'failed to read "cut off \" 7', "failed to read <s>"),
+        ('failed to read "cut off\\', "failed to read <s>"),
+        ('failed to read "two \\\nlines"', "failed to read <s>"),
         ("member v3 of http2 at 10.0.0.1:2379", "member v3 of http2 at <n>:<n>"),
         ("facade decade", "facade decade"),
         ("", ""),
@@ -99,6 +105,32 @@ def test_levels_have_our_names(level: str, expected: str) -> None:
 )  # fmt: skip
 def test_a_template_is_what_stays_the_same(message: str, expected: str) -> None:
     assert expected == template(message)
+
+
+REPEATED = ['\\"', "\\\\", "'", '"', "7", "7.", "7m", "a7"]
+
+
+@pytest.mark.parametrize("chars_max", [loglines.TEMPLATED_CHARS_MAX, 10**9])
+@pytest.mark.parametrize("repeated", REPEATED)
+def test_a_template_takes_time_in_proportion_to_the_message(
+    repeated: str, chars_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten times as long takes ten times the time, not a hundred times; also without a limit."""
+    monkeypatch.setattr(loglines, "TEMPLATED_CHARS_MAX", chars_max)
+    cut = ['"' + repeated * (chars // len(repeated)) + "x" for chars in (50_000, 500_000)]
+    short_s, long_s = (min(_seconds(message) for _ in range(3)) for message in cut)
+
+    assert long_s < 40 * short_s + 0.01
+
+
+def _seconds(message: str) -> float:
+    began_s = time.process_time()
+    template(message)
+    return time.process_time() - began_s
+
+
+def test_a_template_ends_where_a_message_becomes_too_long() -> None:
+    assert "<s>" == template(f'"{"x" * 5_000}" and more')
 
 
 def test_a_line_too_big_for_a_record_loses_its_fields_and_its_end() -> None:
