@@ -6,7 +6,9 @@ finishes the record in hand, commits and leaves within 5 s; whatever stops it ot
 
 import asyncio
 import logging
+import os
 import signal
+import threading
 from typing import Final
 
 from schemas import run
@@ -27,6 +29,7 @@ from streams.worker import STAGE_NAME, Worker
 
 REST_S: Final = 2.0
 STOP_S: Final = 2.5
+LEAVE_S: Final = 4.5
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +80,24 @@ async def _stream(stage: Stage, broker: run.Broker, password: str | None, url: s
     finally:
         announced.cancel()
         run.withdraw(settings, run.STREAMS)
+        _leave_in_time(0 if stop.is_set() else 1)
         await _close(app, worker)
+
+
+def _leave_in_time(code: int) -> None:
+    """End the process when closing takes too long: Faust waits for a Kafka that is gone.
+
+    Nothing is lost: what was not committed is read again, what was sent is recognised.
+    """
+
+    def leave() -> None:
+        logger.warning("still closing after %.1f s, leaving", LEAVE_S)
+        logging.shutdown()
+        os._exit(code)
+
+    timer = threading.Timer(LEAVE_S, leave)
+    timer.daemon = True
+    timer.start()
 
 
 async def _close(app: ReplayingApp, worker: Worker) -> None:
