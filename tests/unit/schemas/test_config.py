@@ -69,6 +69,20 @@ def test_every_problem_is_reported_with_path_and_line(tmp_path: Path) -> None:
     assert "PLANEWATCH_CLICKHOUSE__DSN" == found["clickhouse.dsn"].origin
 
 
+def test_values_that_yaml_cannot_make_are_problems_like_others(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path, "clusters: [{id: a, labels: {release: 2024-13-01}}]\nkafka: &a {x: *a}\n"
+    )
+    assert {"clusters.0.labels.release", "kafka.x"} == found.keys()
+
+
+def test_a_path_from_the_environment_is_relative_to_where_we_started(tmp_path: Path) -> None:
+    file = tmp_path / "planewatch.yaml"
+    file.write_text("")
+    environ = {"PLANEWATCH_CONSOLE__TOKEN_FILE": "token"}
+    assert Path("token").absolute() == load(file, environ=environ).settings.console.token_file
+
+
 def test_names_for_tests_are_no_settings(tmp_path: Path) -> None:
     load(None, flags={"data": str(tmp_path)}, environ={"PLANEWATCH_TEST_KAFKA": "x"})
 
@@ -89,6 +103,28 @@ def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
         ("console: {host: 0.0.0.0}", "console", "needs token_file"),
         ("clickhouse: {dsn: 'http://u:p@h:1/db'}", "clickhouse.dsn", "password_file"),
         ("kafka: {bootstrap: localhost}", "kafka.bootstrap", "host:port"),
+        ("kafka: {tls: {server_name: a}}", "kafka", "the name that they connect to"),
+        (
+            "kafka: {sasl: {mechanism: PLAIN, username: a, password_file: b}}",
+            "kafka",
+            "it needs tls",
+        ),
+        (
+            "clusters: [{id: a, targets: [{job: etcd, instance: a, url: 'https://h:65536/m'}]}]",
+            "clusters.0.targets.0.url",
+            "host:port",
+        ),
+        (
+            "clusters: [{id: a, targets: [{job: e, instance: a, url: 'http://h/', tls: {}}]}]",
+            "clusters.0.targets.0",
+            "https://",
+        ),
+        (
+            "clusters: [{id: a, targets: "
+            "[{job: e, instance: a, url: 'http://h/', bearer_token_file: t}]}]",
+            "clusters.0.targets.0",
+            "https:// only",
+        ),
         (
             "clusters: [{id: a, targets: [{job: etcd, instance: a, url: 'http://u:p@h/'}]}]",
             "clusters.0.targets.0.url",
