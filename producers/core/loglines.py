@@ -5,6 +5,7 @@ and everything unknown become a message as they are. The template of a message i
 same when it is logged again: identifiers, numbers, durations and quoted words are replaced.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,9 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
+from producers.core.times import holds
 from schemas.records import JsonObject, LogLine
 
-SECONDS: Final = (1e9, 1e11)  # since 1970: what can be the time of a line
+SECONDS_MIN: Final = 1e9  # since 1970: what can be the time of a line
+FIELDS_DEPTH_MAX: Final = 50  # deeper ones are left in `raw`: who reads them may not go as far
 TEMPLATED_CHARS_MAX: Final = 2_000  # of a message; what comes later is no part of its template
 TEMPLATE_CHARS_MAX: Final = 200
 LEVELS: Final[Mapping[str, str]] = {
@@ -69,11 +72,21 @@ def template(message: str) -> str:
 
 
 def _zap(raw: str, read_ms: int, fields: JsonObject) -> LogLine:
-    message = fields.get("msg")
-    level = LEVELS.get(str(fields.get("level")), "info")
+    message, named = fields.get("msg"), fields.get("level")
+    level = LEVELS.get(named, "info") if isinstance(named, str) else "info"
     rest = {name: value for name, value in fields.items() if name not in _OWN}
+    if _nests(rest, FIELDS_DEPTH_MAX):
+        rest = {}
     text = message if isinstance(message, str) else raw
     return _line(raw, _time_ms(fields.get("ts"), read_ms), level, text, rest)
+
+
+def _nests(value: object, deeper_than: int) -> bool:
+    """Tell whether objects and lists lie in each other deeper than that."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return deeper_than == 0 or any(_nests(one, deeper_than - 1) for one in inner)
 
 
 def _line(raw: str, ts_ms: int, level: str, message: str, fields: JsonObject) -> LogLine:
@@ -88,14 +101,20 @@ def _line(raw: str, ts_ms: int, level: str, message: str, fields: JsonObject) ->
 
 
 def _time_ms(given: object, read_ms: int) -> int:
-    """Return a time in UTC: as ISO 8601, with or without zone, or as seconds since 1970."""
-    if isinstance(given, int | float) and SECONDS[0] <= given < SECONDS[1]:
-        return round(given * 1000)
+    """Return the time of a line, or that of reading it where the line tells none that can be."""
+    told_ms = _told_ms(given)
+    return round(told_ms) if told_ms is not None and holds(told_ms) else read_ms
+
+
+def _told_ms(given: object) -> float | None:
+    """Read a time in UTC: as ISO 8601, with or without zone, or as seconds since 1970."""
+    if isinstance(given, int | float):
+        return given * 1000 if given >= SECONDS_MIN else None
     if not isinstance(given, str):
-        return read_ms
+        return None
     try:
         moment = datetime.fromisoformat(given)
     except ValueError:
-        return read_ms
+        return None
     moment = moment.replace(tzinfo=moment.tzinfo or UTC)
-    return int(moment.timestamp() * 1000)
+    return math.floor(moment.timestamp() * 1000)

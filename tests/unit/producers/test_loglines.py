@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from producers.core import loglines
-from producers.core.loglines import log_line, shortened, template
+from producers.core.loglines import FIELDS_DEPTH_MAX, log_line, shortened, template
+from schemas.codec import encode
 
 READ_MS = 1_795_351_800_000
 
@@ -57,6 +58,28 @@ def test_a_line_that_is_unknown_is_kept_as_it_is(raw: str) -> None:
     assert (raw, raw, "info", READ_MS) == (line.raw, line.message, line.level, line.ts_ms)
 
 
+@pytest.mark.parametrize("depth", [FIELDS_DEPTH_MAX, 500, 990, 996])
+@pytest.mark.parametrize("name", ["level", "ts", "msg", "request"])
+@pytest.mark.parametrize("brackets", ["[]", '{"a": }'])
+def test_fields_nested_too_deep_are_left_in_the_raw_text(
+    brackets: str, name: str, depth: int
+) -> None:
+    """Some can be read, and not be written again."""
+    opened, closed = brackets[:-1], brackets[-1]
+    raw = f'{{"level": "warn", "{name}": {opened * depth}1{closed * depth}}}'
+
+    line = log_line(raw, READ_MS)
+
+    assert (raw, raw, {}) == (line.raw, line.message, line.fields)
+    assert encode(line)
+
+
+def test_fields_are_kept_as_deep_as_any_reader_goes() -> None:
+    nested = "[" * (FIELDS_DEPTH_MAX - 1) + "]" * (FIELDS_DEPTH_MAX - 1)
+
+    assert list(log_line(f'{{"msg": "x", "deep": {nested}}}', READ_MS).fields) == ["deep"]
+
+
 @pytest.mark.parametrize(
     ("ts", "expected_ms"),
     [
@@ -69,6 +92,15 @@ def test_a_line_that_is_unknown_is_kept_as_it_is(raw: str) -> None:
         ("true", READ_MS),
         ("null", READ_MS),
         ('"9999999-01-01"', READ_MS),
+        ('"0001-01-01T00:00:00Z"', READ_MS),  # zero in Go
+        ('"0001-01-01T00:00:00+14:00"', READ_MS),
+        ('"1969-12-31T23:59:59Z"', READ_MS),
+        ('"1970-01-01T00:00:00Z"', 0),
+        ('"2262-04-11T23:47:16Z"', READ_MS),
+        ('"2106-02-07T06:28:16Z"', READ_MS),
+        ("4294967295", 4_294_967_295_000),
+        ("4294967296", READ_MS),
+        ("1795351949028", READ_MS),
     ],
 )
 def test_a_time_that_cannot_be_read_is_the_time_of_reading(ts: str, expected_ms: int) -> None:
