@@ -5,7 +5,6 @@ The rule this file owns: every attempt is a record, the failed ones too; the env
 everything about it but the rows.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +14,7 @@ import xxhash
 
 from producers.core.outcomes import Verdict
 from producers.core.rows import Row
+from producers.core.times import holds
 from schemas.identity import Target
 from schemas.records import ScrapeEnvelope
 
@@ -80,14 +80,17 @@ def envelope(attempt: Attempt, ending: Ending) -> ScrapeEnvelope:
 
 
 def process_start_ms(rows: Iterable[Row], header_s: str | None) -> int:
-    """Return when the scraped process started, from its metrics or the header; 0 if unknown."""
+    """Return when the scraped process started, from its metrics or the header.
+
+    0 if it is unknown, or told in another unit than seconds.
+    """
     told = next((row.value for row in rows if row.series.metric == PROCESS_START), None)
     if told is None:
         try:
             told = float(header_s or 0)
         except ValueError:
             told = 0.0
-    return round(told * 1000) if math.isfinite(told) and told > 0 else 0
+    return round(told * 1000) if holds(told * 1000) else 0
 
 
 def kubernetes_version(rows: Iterable[Row]) -> str:
