@@ -107,6 +107,33 @@ def test_our_engine_agrees_with_the_story(story: dict[str, Any]) -> None:
             assert _firing(book, checks[t_ms]["alertname"]) == expected
 
 
+def test_a_skipped_tick_of_a_healthy_member_fires_nothing() -> None:
+    """Skipped ticks have no word in the language of promtool, so this story is told here."""
+    rules = shipped()
+    evaluator, book = Evaluator(rules, CLUSTER), AlertBook(CLUSTER, epoch=1)
+    body, interval_ms = "etcd_server_has_leader 1\netcd_server_is_leader 1\n", 15_000
+    for t_ms in range(0, 300_000, 5_000):
+        if t_ms % interval_ms == 0:
+            tried = t_ms != 10 * interval_ms
+            evaluator.accept(
+                scrape(
+                    body if tried else "",
+                    t_ms,
+                    job="etcd",
+                    outcome=Outcome.OK if tried else Outcome.SKIPPED,
+                    interval_ms=interval_ms,
+                )
+            )
+        book.update(
+            evaluator.evaluate_alerts(t_ms),
+            t_ms,
+            watermark_ms=t_ms,
+            present=partial(evaluator.inputs_present, t_ms=t_ms),
+        )
+        states = {one.labels["alertname"] for one in book.series()}
+        assert "EtcdMemberDown" not in states, t_ms
+
+
 def _firing(book: AlertBook, name: str) -> list[dict[str, str]]:
     return [
         {k: v for k, v in one.labels.items() if k not in ("cluster", "alertstate")}

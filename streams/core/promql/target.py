@@ -6,7 +6,8 @@ The rules this file owns:
   skipped tick is no news: the values stay while they are fresh.
 - A window ends at the target's newest sample while that is fresh (2.5 intervals), else at the
   time of evaluation.
-- `up` is 1 for an answer, whole or too big, and 0 for anything else.
+- `up` is 1 for an answer, whole or too big, and 0 for anything else. A skipped tick is no news
+  here either: what came before it stands while it is fresh.
 """
 
 from collections.abc import Iterable, Mapping
@@ -256,6 +257,15 @@ class Target:
                 return None if one.outcome is Outcome.REMOVED else one
         return None
 
+    def _judged(self, t_ms: int, *, live: bool) -> Attempt | None:
+        """Return the attempt that tells whether the target is up, or None where it is not here."""
+        newest = self._attempt(t_ms, live=live)
+        if newest is None or newest.outcome is not Outcome.SKIPPED:
+            return newest
+        tried = (one for one in reversed(self._attempts) if one.outcome is not Outcome.SKIPPED)
+        before = next((one for one in tried if one.start_ms <= newest.start_ms), None)
+        return before if before is not None and before.fresh(t_ms) else newest
+
     def _answer(self, t_ms: int, *, live: bool) -> Attempt | None:
         """Return the attempt whose samples are the present ones, or None."""
         skipped = False
@@ -270,7 +280,7 @@ class Target:
         return None
 
     def _synthetic(self, selector: Selector, t_ms: int, *, live: bool) -> Vector:
-        attempt = self._attempt(t_ms, live=live)
+        attempt = self._judged(t_ms, live=live)
         if not self._main or attempt is None or not selector.accepts(self.labels):
             return NOTHING
         if t_ms - attempt.start_ms > LOOKBACK_MS or not self._only_own_labels(selector):

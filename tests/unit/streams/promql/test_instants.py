@@ -70,6 +70,33 @@ def test_up_is_one_for_an_answer_and_zero_for_anything_else(outcome: Outcome) ->
     assert [result.value for result in world.live(0)] == [UP.get(outcome, 0.0)]
 
 
+@pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.REFUSED])
+def test_a_skipped_tick_leaves_up_while_the_attempt_before_is_fresh(outcome: Outcome) -> None:
+    world = World(["up", "scrape_samples_scraped"])
+    world.scrape("y 1\n", 0, outcome=outcome)
+    for tick_ms in (STEP, 2 * STEP):
+        world.scrape("", tick_ms, outcome=Outcome.SKIPPED)
+    answered = UP.get(outcome, 0.0)
+
+    assert [result.value for result in world.live(12_500)] == [answered, answered]
+    assert [result.value for result in world.aligned(STEP)] == [answered, answered]
+    assert [result.value for result in world.live(12_501)] == [0.0, 0.0]
+
+
+def test_a_target_whose_first_tick_was_skipped_is_not_up() -> None:
+    world = World(["up"])
+    world.scrape("", 0, outcome=Outcome.SKIPPED)
+    assert [result.value for result in world.live(0)] == [0.0]
+
+
+def test_a_target_removed_after_a_skipped_tick_comes_back_as_new() -> None:
+    world = World(["up"])
+    world.scrape("y 1\n", 0)
+    world.scrape("", STEP, outcome=Outcome.REMOVED)
+    world.scrape("", STEP + 1, outcome=Outcome.SKIPPED)
+    assert [result.value for result in world.live(STEP + 1)] == [0.0]
+
+
 def test_a_removed_target_has_no_up() -> None:
     world = World(["up"])
     world.scrape("y 1\n", 0)
