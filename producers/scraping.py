@@ -1,8 +1,9 @@
 """Scrape all targets on their ticks. In: targets, the clock. Out: every attempt as records.
 
-The rule this file owns: one thread plans by event time, a bounded pool scrapes, and at most one
-scrape of a target is in flight. Records of a target leave in the order of their ticks: a tick that
-passed while a slow scrape ran is reported after that scrape, or its record would come too late.
+The rule this file owns: one thread plans by event time; each target has a thread, so that one which
+hangs holds up nobody, and beyond a maximum they share them; at most one scrape of a target is in
+flight. Records of a target leave in the order of their ticks: a tick that passed while a slow
+scrape ran is reported after that scrape, or its record would come too late.
 """
 
 import logging
@@ -10,13 +11,14 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from producers.checkpoint import Checkpoint, Removed
 from producers.core.attempts import Attempt
 from producers.core.schedule import Plan, due, plan
+from producers.core.turns import IDLE, RUNNING, Turn, called
 from producers.fetch import Endpoint
 from producers.scrape import Scraped, Scraper
 from producers.sending import Sender
@@ -30,8 +32,6 @@ from schemas.telemetry import Telemetry
 from schemas.topics import Header, TopicName
 
 SLEEP_MAX_S: Final = 0.2  # a rehearsal may change the speed of the clock at any moment
-BUSY: Final = "the scrape before it still ran"
-PAUSED: Final = "the producer was held up"
 STOPPED: Final = "the producer stopped"
 
 logger = logging.getLogger(__name__)
@@ -39,23 +39,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Watched:
-    """One target while it is scraped. `in_flight` and `passed` are guarded by the lock."""
+    """One target while it is scraped. `turn` is guarded by the lock."""
 
     target: Target
     settings: TargetSettings
     plan: Plan
     endpoint: Endpoint
     next_tick_ms: int
-    in_flight: bool = False
-    passed: list[Attempt] = field(default_factory=list)  # ticks that passed during the scrape
+    turn: Turn = IDLE
     outcome: Outcome | None = None  # of the newest attempt; a change is news
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    watched: _Watched
-    passed: Sequence[Attempt]  # to be reported before
-    attempt: Attempt
 
 
 class Scraping:
@@ -75,7 +67,7 @@ class Scraping:
             for cluster in settings.clusters
             for target in cluster.targets
         ]
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Watched | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         count = min(settings.producers.scrape_threads, len(self._watched))
@@ -84,6 +76,12 @@ class Scraping:
 
     def start(self) -> None:
         """Report targets that were removed, and begin to scrape."""
+        if len(self._workers) < len(self._watched):
+            logger.warning(
+                "targets share threads targets=%d scrape_threads=%d",
+                len(self._watched),
+                len(self._workers),
+            )
         for removed in self._checkpoint.removed(one.target for one in self._watched):
             self._report_removed(removed)
         for thread in (*self._workers, self._scheduler):
@@ -94,7 +92,7 @@ class Scraping:
         self._stopping.set()
         self._scheduler.join()
         for _ in self._workers:
-            self._jobs.put(None)
+            self._waiting.put(None)
         until_s = time.monotonic() + wait_s
         for worker in self._workers:
             worker.join(max(0.0, until_s - time.monotonic()))
@@ -104,7 +102,7 @@ class Scraping:
             for worker in self._workers:
                 worker.join(max(0.1, until_s + 0.5 - time.monotonic()))
         for watched in self._watched:
-            if not watched.in_flight:
+            if not watched.turn.running:
                 watched.endpoint.close()
         self._save()
 
@@ -128,33 +126,31 @@ class Scraping:
     def _schedule(self) -> None:
         while not self._stopping.is_set():
             now_ms = self._clock.now_ms()
-            ready = [one for one in self._watched if one.next_tick_ms <= now_ms]
-            jobs = [job for watched in ready if (job := self._due(watched, now_ms))]
+            found = [(one, self._due(one, now_ms)) for one in self._watched]
             self._save()
-            for job in jobs:
-                self._jobs.put(job)
+            for watched, attempts in found:
+                if attempts:
+                    self._call(watched, attempts)
             self._stopping.wait(min(SLEEP_MAX_S, self._until_next_s()))
 
     def _until_next_s(self) -> float:
         next_ms = min((watched.next_tick_ms for watched in self._watched), default=0)
         return self._clock.wall_s(next_ms - self._clock.now_ms()) if next_ms else SLEEP_MAX_S
 
-    def _due(self, watched: _Watched, now_ms: int) -> _Job | None:
-        """Take note of the ticks of one target; return what is to be scraped now."""
+    def _due(self, watched: _Watched, now_ms: int) -> list[Attempt]:
+        """Return the attempts of the ticks of one target that have come, numbered."""
+        found = due(watched.plan, next_tick_ms=watched.next_tick_ms, now_ms=now_ms)
+        watched.next_tick_ms = found.next_tick_ms
+        return [self._attempt(watched, tick_ms) for tick_ms in found.ticks_ms]
+
+    def _call(self, watched: _Watched, attempts: list[Attempt]) -> None:
+        """Let a target wait for a thread, or take note that it waits or runs already."""
         with self._lock:
-            found = due(
-                watched.plan,
-                next_tick_ms=watched.next_tick_ms,
-                now_ms=now_ms,
-                in_flight=watched.in_flight,
-            )
-            watched.next_tick_ms = found.next_tick_ms
-            passed = [self._attempt(watched, tick_ms) for tick_ms in found.skipped_ms]
-            if found.tick_ms is None:
-                watched.passed += passed
-                return None
-            watched.in_flight = True
-            return _Job(watched, passed, self._attempt(watched, found.tick_ms))
+            before, watched.turn = watched.turn, called(watched.turn, attempts)
+        if before.idle:
+            self._waiting.put(watched)
+        elif before.attempt:
+            self._telemetry.count(Metric.LIMIT_HITS, limit="scrape_threads")
 
     def _attempt(self, watched: _Watched, tick_ms: int) -> Attempt:
         target, labels = watched.target, watched.settings.labels
@@ -163,36 +159,42 @@ class Scraping:
         return Attempt(target, labels, tick_ms, interval_ms, sequence, self._generation)
 
     def _work(self) -> None:
-        while job := self._jobs.get():
+        while watched := self._waiting.get():
+            with self._lock:
+                turn, watched.turn = watched.turn, RUNNING
             try:
-                self._run(job)
+                self._run(watched, turn)
             except Exception:  # a mistake of ours must not end the scraping of other targets
                 self._telemetry.count(Metric.ERRORS, kind="scrape_crashed")
-                logger.exception("scrape crashed target=%s", job.watched.target)
-            self._land(job.watched)
+                logger.exception("scrape crashed target=%s", watched.target)
+            self._land(watched)
 
-    def _run(self, job: _Job) -> None:
-        watched = job.watched
-        for attempt in job.passed:
-            self._send(attempt, self._scraper.unasked(attempt, Outcome.SKIPPED, PAUSED))
+    def _run(self, watched: _Watched, turn: Turn) -> None:
+        self._skip(turn)
+        if turn.attempt is None:
+            raise AssertionError(f"{watched.target} waited for nothing")
         if self._stopping.is_set():
-            scraped = self._scraper.unasked(job.attempt, Outcome.SKIPPED, STOPPED)
+            scraped = self._scraper.unasked(turn.attempt, Outcome.SKIPPED, STOPPED)
         else:
             timeout_ms = watched.settings.timeout_s * 1000
-            scraped = self._scraper.scrape(watched.endpoint, job.attempt, timeout_ms)
+            scraped = self._scraper.scrape(watched.endpoint, turn.attempt, timeout_ms)
         self._note(watched, scraped)
-        self._send(job.attempt, scraped)
+        self._send(turn.attempt, scraped)
 
     def _land(self, watched: _Watched) -> None:
         """Report the ticks that passed meanwhile, then allow the next scrape."""
         while True:
             with self._lock:
-                passed, watched.passed = watched.passed, []
-                watched.in_flight = bool(passed)
-            if not passed:
+                turn, watched.turn = watched.turn, RUNNING if watched.turn.passed else IDLE
+            if not turn.passed:
                 return
-            for attempt in passed:
-                self._send(attempt, self._scraper.unasked(attempt, Outcome.SKIPPED, BUSY))
+            self._skip(turn)
+
+    def _skip(self, turn: Turn) -> None:
+        """Report the ticks that passed without a request."""
+        for passed in turn.passed:
+            scraped = self._scraper.unasked(passed.attempt, Outcome.SKIPPED, passed.reason)
+            self._send(passed.attempt, scraped)
 
     def _note(self, watched: _Watched, scraped: Scraped) -> None:
         outcome = scraped.verdict.outcome

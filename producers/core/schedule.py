@@ -1,5 +1,4 @@
-"""Plan scrapes. In: a target, its interval, event time. Out: ticks: when to scrape it, and which
-ticks passed unused.
+"""Plan scrapes. In: a target, its interval, event time. Out: the ticks that have come.
 
 The rule this file owns: a tick is a multiple of the interval plus an offset that only the target
 decides, so that every process and every restart plans the same ticks, and targets spread evenly
@@ -40,10 +39,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What a scheduler has to do for one target now."""
+    """What has come for one target: nothing, a tick, or several where nobody looked for a while."""
 
-    tick_ms: int | None  # scrape for this tick
-    skipped_ms: tuple[int, ...]  # report these
+    ticks_ms: tuple[int, ...]  # the newest last
     next_tick_ms: int
 
 
@@ -52,18 +50,11 @@ def plan(target: Target, interval_ms: int) -> Plan:
     return Plan(interval_ms, xxhash.xxh3_64_intdigest(str(target).encode()) % interval_ms)
 
 
-def due(plan: Plan, *, next_tick_ms: int, now_ms: int, in_flight: bool) -> Due:
-    """Return what is due for a target at `now_ms`.
-
-    `next_tick_ms`: the first tick not dealt with yet. A tick that comes while the scrape before it
-    still runs is skipped; so are all but the newest of several that passed at once.
-    """
+def due(plan: Plan, *, next_tick_ms: int, now_ms: int) -> Due:
+    """Return the ticks from `next_tick_ms`, the first one not dealt with yet, to `now_ms`."""
     if now_ms < next_tick_ms:
-        return Due(None, (), next_tick_ms)
+        return Due((), next_tick_ms)
     upcoming = plan.next_tick_ms(now_ms)
     newest = upcoming - plan.interval_ms
     first = max(next_tick_ms, newest - SKIPPED_MAX * plan.interval_ms)
-    passed = tuple(range(first, upcoming, plan.interval_ms))
-    if in_flight:
-        return Due(None, passed, upcoming)
-    return Due(newest, passed[:-1], upcoming)
+    return Due(tuple(range(first, upcoming, plan.interval_ms)), upcoming)

@@ -33,6 +33,7 @@ class Embedded:
         self.settings = Settings(data=data)
         self.telemetry = Telemetry("producers")
         self._broker = EmbeddedBroker(self.settings.kafka)
+        self.bootstrap = self._broker.bootstrap
         self._names = topic_names(self.settings.kafka)
         where = Broker(self._broker.bootstrap, self._broker.incarnation)
         self.sender = Sender(self.settings, where, None, self.telemetry)
