@@ -229,7 +229,8 @@ class ProducersSettings(Node):
     parsed_keys_max: int = Field(1_000_000, ge=1_000)  # remembered; beyond, all are read anew
     queue_bytes_max: int = Field(256_000_000, ge=1_000_000)  # unsent records; scraping waits
     line_bytes_max: int = Field(1_000_000, ge=1_000)  # a longer log line is cut
-    scrape_threads: int = Field(8, ge=1, le=256)
+    # One a target; further targets wait for a free one, and a tick that comes meanwhile is skipped.
+    scrape_threads: int = Field(256, ge=1, le=4_096)
     unplanned_per_s: float = Field(1.0, gt=0)  # requests to one cluster beyond planned ticks
     unplanned_burst: int = Field(10, ge=1)
 
