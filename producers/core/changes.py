@@ -113,8 +113,10 @@ def _map(value: object) -> Iterator[tuple[str, Any]]:
 
 
 def _owner(metadata: Mapping[str, Any]) -> Owner | None:
-    references = metadata.get("ownerReferences") or []
-    for one in references:
-        if one.get("controller"):
-            return Owner(kind=str(one["kind"]), name=str(one["name"]), uid=str(one["uid"]))
+    """Return the controller; what its reference does not say is empty."""
+    references = metadata.get("ownerReferences")
+    for one in references if isinstance(references, list) else ():
+        if isinstance(one, Mapping) and one.get("controller"):
+            kind, name, uid = (str(one.get(part) or "") for part in ("kind", "name", "uid"))
+            return Owner(kind=kind, name=name, uid=uid)
     return None

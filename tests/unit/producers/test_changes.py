@@ -80,6 +80,24 @@ def test_differences_have_a_limit() -> None:
     assert DIFFERENCES_MAX == len(change("c", after, before, Op.MODIFIED, NOW_MS).diff)
 
 
+@pytest.mark.parametrize(
+    ("references", "expected"),
+    [
+        ([{"controller": True, "name": "r"}], Owner(kind="", name="r", uid="")),
+        ([{"controller": True, "kind": None, "name": 5}], Owner(kind="", name="5", uid="")),
+        (["r", None, {"name": "r"}], None),
+        ("r", None),
+        ({"controller": True}, None),
+        (None, None),
+    ],
+)
+def test_an_owner_of_another_shape_costs_no_change(references: Any, expected: Owner | None) -> None:
+    given = lease()
+    given["metadata"]["ownerReferences"] = references
+
+    assert expected == change("c", given, None, Op.ADDED, NOW_MS).owner
+
+
 def test_the_owner_is_the_controller() -> None:
     given = lease()
     given["metadata"]["ownerReferences"] = [
