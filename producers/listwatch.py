@@ -32,9 +32,10 @@ from producers.core.watching import (
 from producers.kube import Connection, Ended, chunks
 from producers.seen import Seen
 from producers.sending import Sender
+from producers.supervised import Supervised
 from schemas.clock import Clock
 from schemas.codec import encode
-from schemas.errors import BrokerError, DecodeError
+from schemas.errors import DecodeError
 from schemas.kafka import RECORD_BYTES_MAX
 from schemas.metrics import Metric
 from schemas.records import Change, JsonObject, Op
@@ -86,9 +87,7 @@ class Watch:
         self._answer: urllib3.BaseHTTPResponse | None = None
         self._saved_s = 0.0
         self._news = Signal.LISTED  # the newest end that was logged
-        self._thread = threading.Thread(
-            target=self._run, name=f"watch-{cluster}-{resource.name}", daemon=True
-        )
+        self._thread = Supervised(f"watch-{cluster}-{resource.name}", self._run, stop)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -99,9 +98,12 @@ class Watch:
         if answer := self._answer:
             with contextlib.suppress(ValueError, RuntimeError, OSError):  # it has just ended
                 answer.shutdown()
-        self._thread.join(timeout_s)
-        if not self._thread.is_alive():
+        if self._thread.join(timeout_s):
             self._settle(now=True)
+
+    def check(self) -> None:
+        """Raise what ended the watch, if it ended before `stop` was set."""
+        self._thread.check()
 
     def _run(self) -> None:
         logger.info(
@@ -110,13 +112,10 @@ class Watch:
             self._resource.kind,
             self._seen.version or "a snapshot",
         )
-        try:
-            while not self._stop.is_set():
-                end = self._list() if self._state.phase is Phase.LISTING else self._watch()
-                if not self._stop.is_set() and not self._wait(end):
-                    return
-        except BrokerError as error:  # the stage ends of the same cause
-            logger.error("watch ended cluster=%s error=%s", self._cluster, error)
+        while not self._stop.is_set():
+            end = self._list() if self._state.phase is Phase.LISTING else self._watch()
+            if not self._stop.is_set() and not self._wait(end):
+                return
 
     def _wait(self, end: End) -> bool:
         self._state, pause_ms = after(self._state, end, random.random())  # noqa: S311 no secret

@@ -29,6 +29,11 @@ class LogTails:
         for one in self._tails:
             one.join(max(0.05, until_s - time.monotonic()))
 
+    def check(self) -> None:
+        """Raise what ended one of them before `stop` was set."""
+        for one in self._tails:
+            one.check()
+
 
 def start_logs(
     settings: Settings,

@@ -17,10 +17,10 @@ import msgspec
 
 from producers.core.loglines import log_line, shortened
 from producers.sending import Sender
+from producers.supervised import Supervised
 from producers.tail import FileId, Position, Tail, file_id
 from schemas.clock import Clock
 from schemas.codec import encode
-from schemas.errors import BrokerError
 from schemas.kafka import RECORD_BYTES_MAX
 from schemas.metrics import Metric
 from schemas.records import LogBatch, LogLine
@@ -70,7 +70,7 @@ class LogTail:
         self._dirty = False
         self._saved_s = 0.0
         name = f"logs-{cluster}-{settings.instance}"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = Supervised(name, self._run, stop)
 
     def start(self) -> None:
         """Begin to read."""
@@ -78,24 +78,24 @@ class LogTail:
 
     def join(self, timeout_s: float) -> None:
         """Wait until the thread has ended, and save what Kafka has by now."""
-        self._thread.join(timeout_s)
-        if not self._thread.is_alive():
+        if self._thread.join(timeout_s):
             self._settle(now=True)
             for tail in self._tails.values():
                 tail.close()
 
+    def check(self) -> None:
+        """Raise what ended the thread, if it ended before `stop` was set."""
+        self._thread.check()
+
     def _run(self) -> None:
-        try:
-            self._open_renamed()
-            self._look(old=True)
-            while not self._stop.is_set():
-                read = [self._read(tail) for tail in list(self._tails.values())]
-                self._settle()
-                if not any(read):
-                    self._stop.wait(POLL_S)
-                self._look(old=False)
-        except BrokerError as error:  # the stage ends of the same cause
-            logger.error("log tail ended path=%s error=%s", self._settings.path, error)
+        self._open_renamed()
+        self._look(old=True)
+        while not self._stop.is_set():
+            read = [self._read(tail) for tail in list(self._tails.values())]
+            self._settle()
+            if not any(read):
+                self._stop.wait(POLL_S)
+            self._look(old=False)
 
     # --- files ---
 

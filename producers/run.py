@@ -41,11 +41,14 @@ NOTHING_TO_DO: Final = """nothing to observe: no target, kubeconfig or log file.
 logger = logging.getLogger(__name__)
 
 
-class Joined(Protocol):
+class Beside(Protocol):
     """What runs beside scraping until the event `stop` is set."""
 
     def join(self, timeout_s: float) -> None:
         """Wait until it has ended, at most `timeout_s`."""
+
+    def check(self) -> None:
+        """Raise what ended a part of it before `stop` was set."""
 
 
 @click.command("run", short_help="scrape, watch and tail until terminated")
@@ -96,6 +99,8 @@ def observe(settings: Settings, stop: threading.Event) -> None:
             while not stop.wait(CHECK_S):
                 sender.check()
                 scraping.check()
+                for other in others:
+                    other.check()
         finally:
             stop.set()
             run.withdraw(settings, run.PRODUCERS)
@@ -106,7 +111,7 @@ def observe(settings: Settings, stop: threading.Event) -> None:
         sender.close()
 
 
-def _end(scraping: Scraping, others: list[Joined]) -> None:
+def _end(scraping: Scraping, others: list[Beside]) -> None:
     """Wait for what is in flight, all together no longer than STOP_S."""
     until_s = time.monotonic() + STOP_S
     scraping.stop(wait_s=IN_FLIGHT_S)
@@ -120,9 +125,9 @@ def _start_others(
     clock: Clock,
     telemetry: Telemetry,
     stop: threading.Event,
-) -> list[Joined]:
+) -> list[Beside]:
     """Start watches and log tails; the Kubernetes client is big, and loaded where it is needed."""
-    started: list[Joined] = []
+    started: list[Beside] = []
     if any(cluster.kubeconfig for cluster in settings.clusters):
         from producers.watch import start_watches  # noqa: PLC0415
 

@@ -22,6 +22,7 @@ from producers.core.turns import IDLE, RUNNING, Turn, called
 from producers.fetch import Endpoint
 from producers.scrape import Scraped, Scraper
 from producers.sending import Sender
+from producers.supervised import Supervised
 from schemas.clock import Clock
 from schemas.errors import BrokerError
 from schemas.identity import Target
@@ -71,8 +72,10 @@ class Scraping:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         count = min(settings.producers.scrape_threads, len(self._watched))
-        self._scheduler = _thread("scrape-ticks", self._schedule)
-        self._workers = [_thread(f"scrape-{number}", self._work) for number in range(count)]
+        self._scheduler = Supervised("scrape-ticks", self._schedule, self._stopping)
+        self._workers = [
+            Supervised(f"scrape-{number}", self._work, self._stopping) for number in range(count)
+        ]
 
     def start(self) -> None:
         """Report targets that were removed, and begin to scrape."""
@@ -94,9 +97,8 @@ class Scraping:
         for _ in self._workers:
             self._waiting.put(None)
         until_s = time.monotonic() + wait_s
-        for worker in self._workers:
-            worker.join(max(0.0, until_s - time.monotonic()))
-        if any(worker.is_alive() for worker in self._workers):
+        ended = [worker.join(max(0.0, until_s - time.monotonic())) for worker in self._workers]
+        if not all(ended):
             for watched in self._watched:
                 watched.endpoint.abort()
             for worker in self._workers:
@@ -107,9 +109,9 @@ class Scraping:
         self._save()
 
     def check(self) -> None:
-        """Raise AssertionError if nobody plans any more, which only a mistake of ours can cause."""
-        if not self._stopping.is_set() and not self._scheduler.is_alive():
-            raise AssertionError("the thread that plans scrapes has ended")
+        """Raise what ended one of the threads before `stop` was called."""
+        for thread in (self._scheduler, *self._workers):
+            thread.check()
 
     def _save(self) -> None:
         """Save sequences; a full disk must not end scraping, numbers may then come twice."""
@@ -254,7 +256,3 @@ def _headers(envelope: ScrapeEnvelope) -> list[tuple[str, bytes]]:
 def _watched(target: Target, settings: TargetSettings, now_ms: int) -> _Watched:
     planned = plan(target, round(settings.interval_s * 1000))
     return _Watched(target, settings, planned, Endpoint(settings), planned.next_tick_ms(now_ms))
-
-
-def _thread(name: str, work: Callable[[], None]) -> threading.Thread:
-    return threading.Thread(target=work, name=name, daemon=True)

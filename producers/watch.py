@@ -42,6 +42,11 @@ class Watches:
         for one in self._watches:
             one.join(max(0.05, until_s - time.monotonic()))
 
+    def check(self) -> None:
+        """Raise what ended one of them before `stop` was set."""
+        for one in self._watches:
+            one.check()
+
 
 def start_watches(
     settings: Settings,

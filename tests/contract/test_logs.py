@@ -10,6 +10,7 @@ import pytest
 
 from producers.logs import LogTails, start_logs
 from schemas.clock import Clock
+from schemas.errors import BrokerError
 from schemas.metrics import Metric
 from schemas.records import LogBatch
 from schemas.settings import ClusterSettings, LogSettings, ProducersSettings, Settings
@@ -47,6 +48,12 @@ class Following:
             self._stop.set()
             self._tails.join(WAIT_S)
             self._tails = None
+
+    def healthy(self) -> bool:
+        """Raise what ended a thread."""
+        assert self._tails
+        self._tails.check()
+        return True
 
     def write(self, *lines: str, file: Path | None = None) -> None:
         with (file or self.log).open("a", encoding="utf-8") as out:
@@ -162,6 +169,18 @@ def test_a_file_that_appears_later_is_read_from_its_start(following: Following) 
     following.write("one")
 
     assert ["one"] == following.messages(1)
+
+
+def test_a_tail_that_ended_says_what_ended_it(following: Following) -> None:
+    following.write("one")
+    following.start()
+    following.messages(1)
+    assert following.healthy()
+    following.embedded.sender.close()
+    following.write("two")
+
+    with pytest.raises(BrokerError, match="after the sender was closed"):
+        until(lambda: not following.healthy())
 
 
 def test_a_real_log_arrives_line_by_line(following: Following, shared_fixtures: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from producers.watch import Watches, start_watches
 from schemas.clock import Clock, ClockWriter, wall_ms
-from schemas.errors import ConfigError
+from schemas.errors import BrokerError, ConfigError
 from schemas.metrics import Metric
 from schemas.records import Change, Op
 from schemas.settings import ClusterSettings, Settings
@@ -65,6 +65,12 @@ class Watching:
             self._watches.join(WAIT_S)
             self._watches = None
         return time.monotonic() - began_s
+
+    def healthy(self) -> bool:
+        """Raise what ended a thread."""
+        assert self._watches
+        self._watches.check()
+        return True
 
     def changes(self, enough: Callable[[list[Change]], bool]) -> list[Change]:
         return self.embedded.read(TopicName.CHANGES, Change, enough)
@@ -215,6 +221,17 @@ def test_it_stops_at_once_though_the_watch_is_silent(watching: Watching) -> None
     time.sleep(0.1)
 
     assert watching.stop() < 1.0
+
+
+def test_a_watch_that_ended_says_what_ended_it(watching: Watching) -> None:
+    watching.start()
+    until(lambda: watching.api.count(watch=True) == 1)
+    assert watching.healthy()
+    watching.embedded.sender.close()
+    watching.api.put("a")
+
+    with pytest.raises(BrokerError, match="after the sender was closed"):
+        until(lambda: not watching.healthy())
 
 
 # --- failures: quiet while they last, complete afterwards -----------------------------------------
