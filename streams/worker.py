@@ -129,9 +129,17 @@ class Worker:
             self._telemetry.observe(Metric.EVALUATION_DURATION, time.perf_counter() - began)
         await self._publisher.publish(result.cluster, shard.partition, outputs)
         self._faults.at(fault.SENT)
-        for kind, state in outputs.writes.items():
-            self._table[table_key(result.cluster, kind)] = state
+        self._save(result.cluster, outputs)
         self._count(result.cluster, outputs)
+
+    def _save(self, cluster: str, outputs: Outputs) -> None:
+        """Write the table; only stream iteration may."""
+        for kind, state in outputs.writes.items():
+            key = table_key(cluster, kind)
+            if state is not None:
+                self._table[key] = state
+            elif key in self._table:
+                del self._table[key]
 
     def _note_missed(self, shard: Shard, topic: TopicName, offset: int) -> None:
         if shard.missed:

@@ -149,15 +149,17 @@ class Life:
         self.shard = self._new()
         self._begin([], [])
 
-    def take(self, entry: Entry, *, save: bool = True) -> None:
-        """Take one record; without `save` the crash comes between sending and saving."""
+    def take(self, entry: Entry, *, saves: int | None = None) -> None:
+        """Take one record; with `saves` the crash comes after so many writes to the table."""
         result = self.shard.on_record(entry.topic, entry.offset, entry.value, NOW)
         if result is None:
             return
         self.sent.append(result.outputs)
-        if save:
-            for kind, value in result.outputs.writes.items():
-                self.table[state.table_key(result.cluster, kind)] = value
+        for kind, value in [*result.outputs.writes.items()][:saves]:
+            key = state.table_key(result.cluster, kind)
+            self.table.pop(key, None)
+            if value is not None:
+                self.table[key] = value
 
     def crash(self, log: Sequence[Entry], *, acknowledged: int | None = None) -> int:
         """Die, live again and read back; return how many scrapes were read again.

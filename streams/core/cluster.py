@@ -69,7 +69,6 @@ class ClusterEngine:
         self._facts = Facts()
         self._evaluator = Evaluator(self._rules, cluster, context.limits)
         self._book = AlertBook(cluster, epoch)
-        self._alerts_saved = b""
         self._budget = Budget()
         self._aligned: dict[str, int] = {}
         self._join_only_to = -1  # offset in scrapes up to which chunks are joined, and no more
@@ -94,9 +93,13 @@ class ClusterEngine:
         made.evaluated = position.evaluated
         made._watermark = Watermark.restore(cluster, point.watermark)
         made._facts = Facts.restore(point.facts)
-        if saved.alerts is not None:
-            made._book = AlertBook.restore(cluster, saved.alerts, context.rules)
-            made._alerts_saved = saved.alerts
+        made._book = AlertBook.restore(
+            cluster,
+            position.epoch,
+            context.rules,
+            states=saved.alerts,
+            seq_floor=saved.seq_floor,
+        )
         made._budget = Budget(position.budget.tokens, position.budget.at_ms)
         names = {group.name for group in context.rules.groups}
         made._aligned = {name: t for name, t in position.aligned.items() if name in names}
@@ -150,7 +153,7 @@ class ClusterEngine:
         """Return what to save when the cluster is first seen, before its first record is taken."""
         out = Outputs()
         self._note(out, received)
-        out.writes[state.POSITION] = state.encode(self._position())
+        out.write(state.POSITION, self._position())
         return out
 
     def _waits(self, room: bool) -> Outputs:
@@ -251,22 +254,26 @@ class ClusterEngine:
 
     def _save(self, out: Outputs, received: Received) -> None:
         """Save the alerts first: states that are newer than the position do no harm."""
-        due = self._watermark.newest_ms - self._noted_ms >= state.NOTE_MS
-        alerts = self._book.snapshot()
-        if due or alerts != self._alerts_saved:
-            out.writes[state.ALERTS] = self._alerts_saved = alerts
-        if due:
+        changes = self._book.changes()
+        if changes.seq_floor is not None:
+            out.write(state.NUMBERING, state.Numbering(seq_floor=changes.seq_floor))
+        for fingerprint, one in changes.states.items():
+            kind = state.alert_kind(fingerprint)
+            if one is None:
+                out.writes[kind] = None
+            else:
+                out.write(kind, one)
+        if self._watermark.newest_ms - self._noted_ms >= state.NOTE_MS:
             self._note(out, received)
-        out.writes[state.POSITION] = state.encode(self._position())
+        out.write(state.POSITION, self._position())
 
     def _note(self, out: Outputs, received: Received) -> None:
-        """Note a rewind point after the newest record."""
-        self._points += 1
+        """Note a rewind point after the newest record; one that is too large is left out."""
         self._noted_ms = self._watermark.newest_ms
         next_offset = received[TopicName.SCRAPES] + 1
         waiting = self._assembler.first_offset
         point = state.RewindPoint(
-            number=self._points,
+            number=self._points + 1,
             newest_ms=self._noted_ms,
             read_from=next_offset if waiting is None else waiting,
             received=dict(received),
@@ -274,9 +281,8 @@ class ClusterEngine:
             facts=self._facts.snapshot(),
             steps=self._steps_new,
         )
-        self._steps_new = []
-        kind = state.point_kind(self._points, self._context.rewind_ms)
-        out.writes[kind] = state.encode(point)
+        if out.write(state.point_kind(point.number, self._context.rewind_ms), point):
+            self._points, self._steps_new = point.number, []
 
     def _position(self) -> state.Position:
         return state.Position(

@@ -32,6 +32,8 @@ from streams.core.samples import FactSample, Scrape, facts_scrape
 
 TARGETS_MAX: Final = 1_000
 COVERAGE_MIN: Final = 0.5
+ALERT_CHARS_MAX: Final = 20_000
+"""Labels and annotations of one alert: its record and its state are one Kafka record each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,10 @@ class Evaluator:
         )
         if len({tuple(sorted(alert.labels.items())) for alert in alerts}) < len(alerts):
             raise EvaluationError("the rule's labels make two alerts the same")
+        if (longest := max(map(_chars, alerts), default=0)) > ALERT_CHARS_MAX:
+            raise EvaluationError(
+                f"an alert has {longest} characters; at most {ALERT_CHARS_MAX} are allowed"
+            )
         return alerts
 
     def _alert(self, rule: AlertingRule, found: Vector, i: int) -> ActiveAlert:
@@ -247,6 +253,11 @@ class Evaluator:
 def _as_vector(context: Context, node: Node) -> Vector:
     value = context.value(node)
     return vector(Labels({}, 1), np.array([value])) if isinstance(value, float) else value
+
+
+def _chars(alert: ActiveAlert) -> int:
+    texts = (*alert.labels.items(), *alert.annotations.items())
+    return sum(len(name) + len(text) for name, text in texts)
 
 
 def _check(result: Vector, limit: int) -> None:

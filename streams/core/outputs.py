@@ -1,8 +1,9 @@
 """Collect what one input leads to. In: results of rules, alert records, states. Out: records to
 send and values to save, in that order.
 
-The rule this file owns: results of one group at one time are one logical record; what is too long
-for one Kafka record is cut at rows.
+The rules this file owns: results of one group at one time are one logical record; what is too long
+for one Kafka record is cut at rows. A value of the table is one Kafka record, so it is bounded:
+what is too long is not written, and counted; what was there before stays.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,9 @@ from streams.core.samples import FactSample
 
 CHUNKS_MAX: Final = 10_000
 
+VALUE_BYTES_MAX: Final = CHUNK_BYTES_MAX
+"""Of one value in the table. Were it sent and refused, the worker would end, and end again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
@@ -38,7 +42,8 @@ class Outputs:
     indicators: list[tuple[IndicatorEnvelope, pa.RecordBatch]] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     tombstones: list[str] = field(default_factory=list)  # fingerprints
-    writes: dict[str, bytes] = field(default_factory=dict)  # kind: state, in the order to write
+    writes: dict[str, bytes | None] = field(default_factory=dict)
+    """Kind: state, in the order to write; None deletes it."""
     counts: list[Count] = field(default_factory=list)
 
     def then(self, later: "Outputs") -> "Outputs":
@@ -50,6 +55,16 @@ class Outputs:
             {k: v for k, v in self.writes.items() if k not in later.writes} | later.writes,
             self.counts + later.counts,
         )
+
+    def write(self, kind: str, state: msgspec.Struct) -> bool:
+        """Save a state; return whether it is short enough for that."""
+        value = msgspec.msgpack.encode(state)
+        fits = len(value) <= VALUE_BYTES_MAX
+        if fits:
+            self.writes[kind] = value
+        else:
+            self.count(Metric.LIMIT_HITS, limit="state_bytes")
+        return fits
 
     def count(self, metric: Metric, amount: float = 1, **labels: str) -> None:
         """Note that a counter is to be incremented."""

@@ -2,7 +2,8 @@
 
 The rule this file owns: what is in the table is enough to go on as if nothing had happened.
 `position` says up to which scrape everything was emitted; a rewind point holds the small states
-and the offsets from which the big ones (the windows) are rebuilt; `alerts` are the alert states.
+and the offsets from which the big ones (the windows) are rebuilt. Each alert has a key of its own:
+there may be as many as rules make, and a value is one Kafka record.
 
     rewind-0 ... rewind-4 ...... rewind-k      position
     |           |  <- read from here  |        |  <- emit from here
@@ -20,14 +21,16 @@ import msgspec
 from schemas.errors import DecodeError
 from schemas.topics import TopicName
 from streams.core.facts.steps import FactsState, StepOffsets
+from streams.core.rules.alerts import State
 from streams.core.watermark import Budget, WatermarkState
 
-VERSION: Final = 1
+VERSION: Final = 2
 NOTE_MS: Final = 60_000
 """A rewind point is noted once in this much event time."""
 
 POSITION: Final = "position"
-ALERTS: Final = "alerts"
+NUMBERING: Final = "alerts"
+_ALERT: Final = "alert-"
 _REWIND: Final = "rewind-"
 
 Kinds = Mapping[str, bytes]
@@ -47,6 +50,12 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[StepOffsets]  # closed since the last rewind point
     budget: Budget
     points: int  # noted so far
+
+
+class Numbering(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the numbers of an alert begin that was forgotten and comes again."""
+
+    seq_floor: int
 
 
 class RewindPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +78,8 @@ class Saved:
     position: Position
     point: RewindPoint  # from where to replay
     steps: tuple[StepOffsets, ...]  # closed after the point
-    alerts: bytes | None
+    alerts: tuple[State, ...]
+    seq_floor: int
 
 
 def points_kept(rewind_ms: int) -> int:
@@ -80,6 +90,11 @@ def points_kept(rewind_ms: int) -> int:
 def point_kind(number: int, rewind_ms: int) -> str:
     """Return where the point `number` is kept; it takes the place of the oldest."""
     return f"{_REWIND}{number % points_kept(rewind_ms)}"
+
+
+def alert_kind(fingerprint: str) -> str:
+    """Return where the state of an alert is kept."""
+    return _ALERT + fingerprint
 
 
 def table_key(cluster: str, kind: str) -> bytes:
@@ -94,11 +109,6 @@ def by_cluster(items: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, byte
         cluster, _, kind = key.decode().rpartition("/")
         found.setdefault(cluster, {})[kind] = value
     return found
-
-
-def encode(state: msgspec.Struct) -> bytes:
-    """Return a state as bytes."""
-    return msgspec.msgpack.encode(state)
 
 
 def saved(kinds: Kinds, rewind_ms: int) -> Saved | None:
@@ -120,7 +130,12 @@ def saved(kinds: Kinds, rewind_ms: int) -> Saved | None:
     old = [one for one in points if one.newest_ms <= position.newest_ms - rewind_ms]
     point = old[-1] if old else points[0]
     steps = [step for one in points if one.number > point.number for step in one.steps]
-    return Saved(position, point, (*steps, *position.steps), kinds.get(ALERTS))
+    floor = _decode(kinds[NUMBERING], Numbering).seq_floor if NUMBERING in kinds else 0
+    return Saved(position, point, (*steps, *position.steps), tuple(_alerts(kinds)), floor)
+
+
+def _alerts(kinds: Kinds) -> Iterator[State]:
+    return (_decode(kinds[kind], State) for kind in sorted(kinds) if kind.startswith(_ALERT))
 
 
 def _points(kinds: Kinds, position: Position) -> Iterator[RewindPoint]:

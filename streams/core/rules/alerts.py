@@ -8,9 +8,11 @@ The rules this file owns, all in event time:
   data returns, and ends after 15 minutes (`inputs_gone`) or with its target (`target_removed`).
 - Each published change of a fingerprint has the next number; numbers never fall within an epoch,
   also after an alert was forgotten.
+- What changed since the last look is known, so that saving costs what changed, not what is kept.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -53,13 +55,18 @@ class State(msgspec.Struct):
         """Whether its condition is true, and not for long enough."""
         return not self.open and self.active_at_ms >= 0
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is neither over nor forgotten."""
+        return self.open or self.pending
 
-class Snapshot(msgspec.Struct):
-    """Everything a book knows."""
 
-    epoch: int
-    seq_floor: int
-    states: list[State]
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be saved: alone it says nothing, together with what was saved before all."""
+
+    seq_floor: int | None  # None: as before
+    states: Mapping[str, State | None]  # by fingerprint; None: forgotten
 
 
 class AlertBook:
@@ -69,6 +76,8 @@ class AlertBook:
         self.cluster, self.epoch = cluster, epoch
         self._states: dict[str, State] = {}
         self._seq_floor = 0  # the greatest number of a forgotten alert
+        self._changed: set[str] = set()  # fingerprints, since the last look
+        self._floor_saved = 0
         self._rules: dict[str, AlertingRule] = {}  # as last seen, by id
         self._orphans: frozenset[str] = frozenset()  # alerts whose rule is gone
 
@@ -91,12 +100,12 @@ class AlertBook:
             found.setdefault(fingerprint(one.labels), one)
             self._rules[one.rule.id] = one.rule
         records = [self._active(key, one, place) for key, one in found.items()]
-        for key, state in list(self._states.items()):
-            if key in found:
-                continue
+        left = [key for key, one in self._states.items() if one.alive and key not in found]
+        for key in sorted(left):  # a restored book has another order
+            state = self._states[key]
             if state.open:
                 records.append(self._inactive(state, place, present))
-            elif state.pending:
+            else:
                 self._drop_pending(state)
         self._orphans = frozenset()
         return [record for record in records if record is not None]
@@ -106,9 +115,10 @@ class AlertBook:
         if state is None:
             state = State(key, one.rule.id, dict(one.labels), place.t_ms, self._seq_floor)
             self._states[key] = state
-        elif not state.open and not state.pending:
-            state.active_at_ms = place.t_ms
-        state.rule_id, state.kept_since_ms = one.rule.id, None
+            self._changed.add(key)
+        elif not state.alive:
+            self._set(state, active_at_ms=place.t_ms)
+        self._set(state, rule_id=one.rule.id, kept_since_ms=None)
         before = state.alert
         if not state.open or before is None:
             due = place.t_ms - state.active_at_ms >= one.rule.for_ms
@@ -121,8 +131,8 @@ class AlertBook:
             )
         if not due:
             return None
-        state.seq += 1
-        state.alert = alert_record(state, one, place, starts_at_ms)
+        self._set(state, seq=state.seq + 1)
+        self._set(state, alert=alert_record(state, one, place, starts_at_ms))
         return state.alert
 
     def _inactive(self, state: State, place: Place, present: Present) -> Alert | None:
@@ -143,12 +153,12 @@ class AlertBook:
 
     def _kept(self, state: State, rule: AlertingRule, t_ms: int) -> bool:
         """Tell whether `keep_firing_for` still holds an alert."""
-        if state.kept_since_ms is None:
-            state.kept_since_ms = t_ms
-        return t_ms - state.kept_since_ms < rule.keep_firing_for_ms
+        since_ms = t_ms if state.kept_since_ms is None else state.kept_since_ms
+        self._set(state, kept_since_ms=since_ms)
+        return t_ms - since_ms < rule.keep_firing_for_ms
 
     def _end(self, state: State, place: Place, reason: str) -> Alert:
-        state.active_at_ms, state.kept_since_ms = -1, None
+        self._set(state, active_at_ms=-1, kept_since_ms=None)
         return self._publish(
             state, place, status=Status.RESOLVED, reason=reason, ends_at_ms=place.t_ms
         )
@@ -156,29 +166,37 @@ class AlertBook:
     def _publish(self, state: State, place: Place, **changes: object) -> Alert:
         """Return the newest record of an alert with these changes, under the next number."""
         assert state.alert is not None, "only a published alert changes"
-        state.seq += 1
-        state.alert = msgspec.structs.replace(
+        seq = state.seq + 1
+        record = msgspec.structs.replace(
             state.alert,
-            seq=state.seq,
-            event_id=place.event_id(state.fingerprint, state.seq),
+            seq=seq,
+            event_id=place.event_id(state.fingerprint, seq),
             updated_at_ms=place.t_ms,
             watermark_ms=place.watermark_ms,
             cluster_info=place.cluster_info,
             **changes,
         )
-        return state.alert
+        self._set(state, seq=seq, alert=record)
+        return record
 
     def _drop_pending(self, state: State) -> None:
-        state.active_at_ms = -1
+        self._set(state, active_at_ms=-1)
         if state.alert is None:
             del self._states[state.fingerprint]
+
+    def _set(self, state: State, **fields: object) -> None:
+        """Change a state: the one place that does, so that every change is known."""
+        for name, value in fields.items():
+            if getattr(state, name) != value:
+                setattr(state, name, value)
+                self._changed.add(state.fingerprint)
 
     def tombstones(self, t_ms: int) -> list[str]:
         """Forget the alerts resolved for 24 h; return their fingerprints."""
         ended = sorted(
             (state.alert.updated_at_ms, key)
             for key, state in self._states.items()
-            if state.alert is not None and not state.open and not state.pending
+            if state.alert is not None and not state.alive
         )
         surplus = max(len(self._states) - STATES_MAX, 0)
         gone = [
@@ -186,34 +204,38 @@ class AlertBook:
         ]
         for key in gone:
             self._seq_floor = max(self._seq_floor, self._states.pop(key).seq)
+        self._changed.update(gone)
         return gone
 
-    def snapshot(self) -> bytes:
-        """Return all states."""
-        states = list(self._states.values())
-        return msgspec.json.encode(Snapshot(self.epoch, self._seq_floor, states))
+    def changes(self) -> Changes:
+        """Return what changed since the last call."""
+        floor = self._seq_floor if self._seq_floor != self._floor_saved else None
+        states = {key: self._states.get(key) for key in sorted(self._changed)}
+        self._changed, self._floor_saved = set(), self._seq_floor
+        return Changes(floor, states)
 
     @classmethod
-    def restore(cls, cluster: str, data: bytes, rules: RuleSet) -> "AlertBook":
-        """Return the book of a snapshot; alerts of rules that are gone end at the next update."""
-        snapshot = msgspec.json.decode(data, type=Snapshot)
-        book = cls(cluster, snapshot.epoch)
-        book._seq_floor = snapshot.seq_floor
-        book._states = {state.fingerprint: state for state in snapshot.states}
+    def restore(
+        cls, cluster: str, epoch: int, rules: RuleSet, *, states: Iterable[State], seq_floor: int
+    ) -> "AlertBook":
+        """Return the book of what was saved; alerts of rules that are gone end at once."""
+        book = cls(cluster, epoch)
+        book._seq_floor = book._floor_saved = seq_floor
+        book._states = {state.fingerprint: state for state in states}
         book._rules = {plan.rule.id: plan.rule for plan in rules.program.alerts}
         book._orphans = frozenset(
-            state.fingerprint for state in snapshot.states if state.rule_id not in book._rules
+            key for key, state in book._states.items() if state.rule_id not in book._rules
         )
         return book
 
     def series(self) -> list[FactSample]:
-        """Return ALERTS: 1 for each alert that is pending or firing, known or not."""
+        """Return ALERTS: 1 for each alert that is pending or firing, known or not, in one order."""
         return [
             FactSample(
                 "ALERTS",
                 {**state.labels, "alertstate": "firing" if state.open else "pending"},
                 1.0,
             )
-            for state in self._states.values()
-            if state.open or state.pending
+            for _, state in sorted(self._states.items())
+            if state.alive
         ]

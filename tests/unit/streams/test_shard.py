@@ -13,8 +13,12 @@ from schemas.metrics import Metric
 from schemas.partition import partition_of
 from schemas.records import Change
 from schemas.topics import TopicName
+from streams.core import state
+from streams.core.cluster import Context
+from streams.core.outputs import VALUE_BYTES_MAX, Outputs
 from streams.core.samples import Scrape
 from streams.core.shard import INPUTS, Shard
+from streams.core.watermark import Budget
 from tests.scrapes import failed
 from tests.shards import (
     NOW,
@@ -27,6 +31,7 @@ from tests.shards import (
     lines,
     live,
     requests,
+    rules,
 )
 from tests.stories import assert_same, story
 
@@ -163,6 +168,7 @@ def test_nobody_reads_back_for_a_cluster_that_is_long_gone() -> None:
         )
         assert result is not None
         for kind, value in result.outputs.writes.items():
+            assert value is not None
             life.table[f"{gone}/{kind}".encode()] = value
 
     shard = Shard(PARTITION, PARTITIONS, life.context, clusters_max=10)
@@ -172,6 +178,36 @@ def test_nobody_reads_back_for_a_cluster_that_is_long_gone() -> None:
 
     assert 2 == len(shard.engines)
     assert newer == seeks[TopicName.SCRAPES]
+
+
+def test_no_value_of_the_table_grows_with_the_number_of_alerts() -> None:
+    rule = "{alert: Many, expr: requests_total > 0, annotations: {summary: %s}}" % ("long" * 100)
+    rule_set = rules(f"groups: [{{name: g, limit: 1500, rules: [{rule}]}}]")
+    log, life = Log(), Life(Context(rule_set, 660_000))
+    for t_ms in (T, T + 5_000, T + 10_000):
+        log.scrape(requests([1] * 1_500, t_ms))
+    for entry in log.entries:
+        life.take(entry)
+
+    assert 1_500 == len(life.alerts())
+    assert max(map(len, life.table.values())) < 100_000 < VALUE_BYTES_MAX
+
+    life.crash(log.entries)
+    log.scrape(requests([0] * 1_500, T + 15_000))
+    life.take(log.entries[-1])
+    assert {1, 2} == {seq for _, _, seq in life.alerts()}
+    assert 3_000 == len(life.alerts())
+
+
+def test_a_state_that_is_too_long_is_counted_and_the_one_before_stays() -> None:
+    out = Outputs()
+
+    assert out.write("a", state.Numbering(seq_floor=1))
+    long = [f"{n:0100}" for n in range(VALUE_BYTES_MAX // 100)]
+    assert not out.write("b", Budget(1.0, long))  # type: ignore[arg-type]  # any long state
+
+    assert {"a"} == out.writes.keys()
+    assert ["state_bytes"] == [one.labels["limit"] for one in out.counts]
 
 
 def test_a_state_that_cannot_be_read_is_told_and_begun_anew() -> None:

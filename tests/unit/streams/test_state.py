@@ -1,5 +1,6 @@
 """What is in the table is enough, and no more is kept."""
 
+import msgspec
 import pytest
 
 from schemas.errors import DecodeError
@@ -12,8 +13,11 @@ MINUTE = 60_000
 REWIND = 11 * MINUTE
 
 
+encode = msgspec.msgpack.encode
+
+
 def point(number: int, newest_ms: int) -> bytes:
-    return state.encode(
+    return encode(
         state.RewindPoint(
             number=number,
             newest_ms=newest_ms,
@@ -27,7 +31,7 @@ def point(number: int, newest_ms: int) -> bytes:
 
 
 def position(points: int, newest_ms: int, version: int = state.VERSION) -> bytes:
-    return state.encode(
+    return encode(
         state.Position(
             version=version,
             epoch=1,
@@ -78,7 +82,7 @@ def test_a_point_beyond_the_position_was_not_reached() -> None:
 
 def test_nothing_saved_is_nothing() -> None:
     assert state.saved({}, REWIND) is None
-    assert state.saved({state.ALERTS: b""}, REWIND) is None
+    assert state.saved({state.alert_kind("a1"): b""}, REWIND) is None
 
 
 @pytest.mark.parametrize(
@@ -86,9 +90,11 @@ def test_nothing_saved_is_nothing() -> None:
     [
         {state.POSITION: b"\xc1"},
         {state.POSITION: position(0, 0)},
-        {state.POSITION: position(0, 0, version=2), state.point_kind(0, REWIND): point(0, 0)},
+        {state.POSITION: position(0, 0), state.point_kind(0, REWIND): point(0, 0)}
+        | {state.alert_kind("a1"): b"[]"},
+        {state.POSITION: position(0, 0, version=3), state.point_kind(0, REWIND): point(0, 0)},
     ],
-    ids=["garbage", "no point", "a newer release"],
+    ids=["garbage", "no point", "an alert of another shape", "a newer release"],
 )
 def test_a_state_that_cannot_be_used_is_told(kinds: dict[str, bytes]) -> None:
     with pytest.raises(DecodeError):

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
 from schemas.records import Alert, ClusterInfo, Status
 from streams.core.evaluate import ActiveAlert, Inputs
-from streams.core.rules.alerts import TOMBSTONE_MS, UNKNOWN_MS, AlertBook, Present
+from streams.core.rules.alerts import TOMBSTONE_MS, UNKNOWN_MS, AlertBook, Changes, Present, State
 from streams.core.rules.files import AlertingRule, RuleSet, load_rules
 from streams.core.rules.fingerprint import fingerprint
 
@@ -39,6 +40,26 @@ def active(name: str, *, rules: RuleSet | None = None, value: float = 7.0) -> Ac
 
 def answer(found: Inputs | bool) -> Present:
     return lambda rule, labels: found
+
+
+class Saved:
+    """What a table would hold."""
+
+    def __init__(self) -> None:
+        self.seq_floor = 0
+        self.states: dict[str, State] = {}
+
+    def take(self, book: AlertBook) -> None:
+        changes = book.changes()
+        self.seq_floor = self.seq_floor if changes.seq_floor is None else changes.seq_floor
+        for key, state in changes.states.items():
+            self.states.pop(key, None)
+            if state:
+                self.states[key] = msgspec.structs.replace(state)
+
+    def book(self, rules: RuleSet) -> AlertBook:
+        states = map(msgspec.structs.replace, self.states.values())
+        return AlertBook.restore("c1", 77, rules, states=states, seq_floor=self.seq_floor)
 
 
 class Story:
@@ -203,7 +224,7 @@ def test_a_changed_rule_is_published_again_at_most_once_a_minute() -> None:
 
 def test_a_restored_book_goes_on_as_if_nothing_had_happened() -> None:
     def play(story: Story, *, restart: bool) -> list[Alert]:
-        published = []
+        published, saved = [], Saved()
         for t_ms, names, inputs in (
             (0, ("Now", "Later"), Inputs.PRESENT),
             (10_000, ("Later", "Kept"), Inputs.GONE),
@@ -213,9 +234,9 @@ def test_a_restored_book_goes_on_as_if_nothing_had_happened() -> None:
         ):
             published += story.at(t_ms, *map(active, names), inputs=inputs)
             if restart:
-                snapshot = story.book.snapshot()
-                story.book = AlertBook.restore("c1", snapshot, rule_set())
-                assert story.book.snapshot() == snapshot
+                saved.take(story.book)
+                story.book = saved.book(rule_set())
+                assert Changes(None, {}) == story.book.changes()
         return published
 
     undisturbed = play(Story(), restart=False)
@@ -227,8 +248,27 @@ def test_alerts_of_a_rule_that_is_gone_end_at_the_next_update() -> None:
     story = Story()
     story.at(0, active("Now"), active("Kept"))
     less = rule_set(RULES.replace("alert: Now", "alert: Other"))
-    story.book = AlertBook.restore("c1", story.book.snapshot(), less)
+    saved = Saved()
+    saved.take(story.book)
+    story.book = saved.book(less)
     assert story.said(1_000, active("Kept")) == [(Status.RESOLVED, "rule_removed", 2)]
+
+
+def test_only_what_changed_is_saved() -> None:
+    story = Story()
+    (record,) = story.at(0, active("Now"))
+    story.at(0, active("Now"), active("Later"))
+    changes = story.book.changes()
+    assert changes.seq_floor is None
+    assert {"Now", "Later"} == {one.labels["alertname"] for one in changes.states.values() if one}
+
+    story.at(1_000, active("Now"), active("Later"))
+    assert Changes(None, {}) == story.book.changes()
+
+    story.at(2_000)
+    assert {record.fingerprint} < story.book.changes().states.keys()  # resolved; the other is gone
+    story.book.tombstones(2_000 + TOMBSTONE_MS)
+    assert Changes(2, {record.fingerprint: None}) == story.book.changes()
 
 
 @pytest.mark.parametrize(

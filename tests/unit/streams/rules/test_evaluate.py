@@ -123,6 +123,15 @@ def test_rule_labels_that_make_two_alerts_the_same_fail() -> None:
     assert one.alert_failures == (("A", "the rule's labels make two alerts the same"),)
 
 
+def test_an_alert_too_long_for_a_record_fails_its_rule() -> None:
+    one = evaluator("{alert: A, expr: y}\n{alert: B, expr: sum(y)}")
+    one.accept(scrape(f'y{{s="{"x" * 20_000}"}} 2\n', 0))
+    assert [alert.rule.alert for alert in one.evaluate_alerts(0)] == ["B"]
+    ((rule, why),) = one.alert_failures
+    assert rule == "A"
+    assert why.endswith("characters; at most 20000 are allowed")
+
+
 def test_an_alert_that_saw_less_than_half_of_its_window_stays_inactive() -> None:
     one = evaluator("{alert: A, expr: 'increase(x[20s]) > 0'}")
     seen = []
