@@ -4,7 +4,6 @@ The rule this file owns: `core/watching.py` decides, this file asks, sends and w
 seen when it is on its way to Kafka, and remembered when Kafka has it.
 """
 
-import contextlib
 import logging
 import random
 import threading
@@ -13,8 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import urllib3
-
+from producers.answers import Answer, Ended
 from producers.budget import pause
 from producers.core.changes import bare, change, snapshot, trimmed
 from producers.core.watching import (
@@ -29,7 +27,7 @@ from producers.core.watching import (
     read_page,
     watch_query,
 )
-from producers.kube import Connection, Ended, chunks
+from producers.kube import Connection
 from producers.seen import Seen
 from producers.sending import Sender
 from producers.supervised import Supervised
@@ -43,7 +41,9 @@ from schemas.telemetry import Telemetry
 from schemas.topics import TopicName
 
 LIST_SILENCE_MS: Final = 60_000
+PAGE_MS: Final = 120_000  # for one page of a LIST
 WATCH_SILENCE_MS: Final = 90_000  # bookmarks come each minute
+WATCH_OVER_MS: Final = 30_000  # that a watch may last longer than it was asked for
 PAGES_MAX: Final = 200  # of 500 objects; a snapshot that has more is given up
 PAGE_BYTES_MAX: Final = 64_000_000
 EVENT_BYTES_MAX: Final = 16_000_000
@@ -84,7 +84,7 @@ class Watch:
         self._sender, self._clock, self._telemetry = sender, clock, telemetry
         self._stop = stop
         self._state = _beginning(seen)
-        self._answer: urllib3.BaseHTTPResponse | None = None
+        self._answer: Answer | None = None
         self._saved_s = 0.0
         self._news = Signal.LISTED  # the newest end that was logged
         self._thread = Supervised(f"watch-{cluster}-{resource.name}", self._run, stop)
@@ -96,8 +96,7 @@ class Watch:
     def join(self, timeout_s: float) -> None:
         """Cut the open watch, wait until the thread has ended, and save what Kafka has by now."""
         if answer := self._answer:
-            with contextlib.suppress(ValueError, RuntimeError, OSError):  # it has just ended
-                answer.shutdown()
+            answer.end()
         if self._thread.join(timeout_s):
             self._settle(now=True)
 
@@ -173,12 +172,15 @@ class Watch:
         return End(Signal.LISTED)
 
     def _body(self, query: dict[str, str]) -> bytes:
-        answer = self._connection.get(
-            self._resource.path, query, silence_ms=LIST_SILENCE_MS, stop=self._stop
-        )
         body = b""
-        with _closing(answer):
-            for chunk in chunks(answer):
+        with self._connection.get(
+            self._resource.path,
+            query,
+            silence_ms=LIST_SILENCE_MS,
+            deadline_ms=PAGE_MS,
+            stop=self._stop,
+        ) as answer:
+            for chunk in answer.chunks():
                 body += chunk
                 if len(body) > PAGE_BYTES_MAX:
                     self._telemetry.count(Metric.LIMIT_HITS, limit="snapshot_page_bytes_max")
@@ -213,13 +215,16 @@ class Watch:
 
     def _events(self) -> Iterator[Event | End]:
         query = watch_query(self._seen.version, random.random())  # noqa: S311 no secret
-        answer = self._connection.get(
-            self._resource.path, query, silence_ms=WATCH_SILENCE_MS, stop=self._stop
-        )
         rest = b""
-        with _closing(answer):
+        with self._connection.get(
+            self._resource.path,
+            query,
+            silence_ms=WATCH_SILENCE_MS,
+            deadline_ms=int(query["timeoutSeconds"]) * 1000 + WATCH_OVER_MS,
+            stop=self._stop,
+        ) as answer:
             self._answer = answer
-            for chunk in chunks(answer):
+            for chunk in answer.chunks():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line:
@@ -268,12 +273,3 @@ class Watch:
 
 def _beginning(seen: Seen) -> Watching:
     return Watching(Phase.WATCHING if seen.version else Phase.LISTING)
-
-
-@contextlib.contextmanager
-def _closing(answer: urllib3.BaseHTTPResponse) -> Iterator[None]:
-    """Close the connection of an answer, read or not; an unread one cannot be used again."""
-    try:
-        yield
-    finally:
-        answer.close()

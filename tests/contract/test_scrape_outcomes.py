@@ -31,6 +31,7 @@ from tests.services.misbehaving import (
     cutting,
     dripping,
     response,
+    server_context,
     silent,
 )
 from tests.services.records import read_all
@@ -123,12 +124,6 @@ def guarded(connection: socket.socket, request: bytes) -> None:
     """Answer who has the token."""
     known = b"Authorization: Bearer s3cret\r\n" in request
     connection.sendall(OK if known else response("401 Unauthorized", b""))
-
-
-def server_context(ca: trustme.CA, *names: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(*names).configure_cert(context)
-    return context
 
 
 def tls_targets(folder: Path, servers: dict[str, Server]) -> dict[str, dict[str, Any]]:

@@ -264,6 +264,13 @@ def half_open(handler: Handler, _: Query) -> None:
     handler.hang()
 
 
+def drips(handler: Handler, _: Query) -> None:
+    handler.begin()
+    while handler.server.alive():
+        handler.chunk(b" ")
+        time.sleep(0.02)
+
+
 def never_answered(handler: Handler, _: Query) -> None:
     handler.hang()
 
@@ -287,6 +294,7 @@ FAILURES: dict[str, tuple[Failure, bool, int]] = {
     "cut_off": (cut_off, False, REQUESTS_MAX),
     "garbage": (garbage, False, REQUESTS_MAX),
     "half_open": (half_open, False, 2),
+    "drips": (drips, False, 2),
     "never_answered": (never_answered, False, 2),
     "unauthorized": (answered(401), False, 2),
     "forbidden": (answered(403), False, 2),
@@ -331,7 +339,9 @@ def state_of(changes: list[Change]) -> dict[str, int]:
     return state
 
 
-@pytest.mark.parametrize("name", ["server_error", "throttled", "forbidden", "garbage", "cut_off"])
+@pytest.mark.parametrize(
+    "name", ["server_error", "throttled", "forbidden", "garbage", "cut_off", "drips"]
+)
 def test_a_failing_list_is_quiet_and_comes_to_its_end(watching: Watching, name: str) -> None:
     failure, _, requests_max = FAILURES[name]
     watching.api.put("a", n=1)

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+import trustme
+
 Behaviour = Callable[[socket.socket, bytes], None]
 
 IDLE_S = 30.0  # a connection that nobody uses ends, so that no thread outlives a test for long
@@ -54,6 +56,13 @@ class Server:
         while request := read_request(connection):
             self.requests.append(request)
             self._behaviour(connection, request)
+
+
+def server_context(ca: trustme.CA, *names: str) -> ssl.SSLContext:
+    """Return what a server makes TLS with, under these names."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(*names).configure_cert(context)
+    return context
 
 
 def read_request(connection: socket.socket) -> bytes:
