@@ -51,7 +51,7 @@ class Connection:
         self._kubeconfig, self._context = kubeconfig, context
         self._owner, self._budget, self._clock = owner, budget, clock
         try:
-            self._client = self._open()
+            self._client: ApiClient | None = self._open()
         except (ConfigException, OSError, ValueError) as error:
             raise ConfigError([Problem(setting, f"{kubeconfig}: {error}")]) from error
         self.instance = str(self._client.configuration.host)
@@ -71,7 +71,7 @@ class Connection:
         `deadline_ms`: event time after which an answer that is not over is given up.
 
         Raises:
-            Ended: another status, no answer, or `stop` was set.
+            Ended: another status, no answer, no credentials, or `stop` was set.
         """
         client, request = self._prepared(path, query)
         if not self._budget.wait(self.instance, stop):
@@ -107,17 +107,27 @@ class Connection:
         return client
 
     def _prepared(self, path: str, query: Mapping[str, str]) -> tuple[ApiClient, RequestSerialized]:
-        """Return the client and a request for it."""
-        return self._client, self._client.param_serialize(
-            "GET",
-            path,
-            query_params=list(query.items()),
-            header_params={"Accept": "application/json"},
-            auth_settings=["BearerToken"],
-        )
+        """Return a client and a request for it, with credentials; a plug-in may renew them here."""
+        try:
+            self._client = client = self._client or self._open()
+            return client, client.param_serialize(
+                "GET",
+                path,
+                query_params=list(query.items()),
+                header_params={"Accept": "application/json"},
+                auth_settings=["BearerToken"],
+            )
+        except Exception as error:  # whatever a plug-in raises is over once it is mended
+            reason = f"no credentials: {type(error).__name__}: {error}"[:300]
+            raise Ended(End(Signal.FAILED, reason), target=self.instance) from error
 
     def _failure(self, response: urllib3.BaseHTTPResponse) -> End:
-        """Return the end that an answer other than 200 stands for; only its beginning is read."""
+        """Return the end that an answer other than 200 stands for; only its beginning is read.
+
+        Who is denied may have credentials that were renewed or that a plug-in could not get, with
+        which an API server answers 401, or 403 where it knows anonymous users: the next request
+        reads them anew.
+        """
         body = b""
         with self._answer(response, FAILURE_MS) as answer:
             try:
@@ -128,7 +138,11 @@ class Connection:
             except Ended:
                 pass  # the status says enough
         retry_after = response.headers.get("Retry-After", "")
-        return read_failure(response.status, body[:FAILURE_BYTES_MAX], retry_after)
+        end = read_failure(response.status, body[:FAILURE_BYTES_MAX], retry_after)
+        if end.signal is Signal.DENIED and self._client:
+            self._client.rest_client.close()
+            self._client = None
+        return end
 
     def _answer(self, response: urllib3.BaseHTTPResponse, left_ms: float) -> Answer:
         return Answer(response, self._clock, max(left_ms, WALL_S_MIN * 1000 * self._clock.speed))

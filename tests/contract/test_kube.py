@@ -1,9 +1,11 @@
 """One request to an API server: with the credentials of now, over in time, never repeated."""
 
 import json
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from producers.kube import Connection
 from schemas.clock import Clock, ClockWriter, wall_ms
 from schemas.settings import ProducersSettings
 from schemas.telemetry import Telemetry
-from tests.fakes.apiserver import LEASES, FakeApi, serving
+from tests.fakes.apiserver import LEASES, FakeApi, Handler, serving, status
 from tests.services.misbehaving import Behaviour, Server, dripping, server_context
 
 LIMIT_MS = 600
@@ -84,6 +86,110 @@ def refused(connection: Connection) -> Signal:
     with pytest.raises(Ended) as raised:
         ask(connection)
     return raised.value.end.signal
+
+
+def asks_for(api: FakeApi, token: str, *, code: int = 401) -> None:
+    """Let the server answer only who has this token."""
+
+    def answer(handler: Handler, query: dict[str, str]) -> None:
+        if handler.headers["Authorization"] == f"Bearer {token}":
+            handler.json(200, api.list_page(query))
+        else:
+            handler.json(code, status(code, "Reason", "message"))
+
+    api.lists = answer
+
+
+def script(file: Path, text: str) -> str:
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    return str(file)
+
+
+# --- credentials ---------------------------------------------------------------------------------
+
+
+def test_a_token_file_that_was_rotated_is_read_again_after_a_401(
+    api: FakeApi, connect: Connect, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("first")
+    connection = connect(api.url, tokenFile=str(token))
+    asks_for(api, "first")
+    assert ask(connection)
+
+    for rotated in ("second", "third"):
+        token.write_text(rotated)
+        asks_for(api, rotated)
+        assert Signal.DENIED is refused(connection)
+        assert ask(connection)
+
+    assert 5 == len(api.asked), "one call is one request"
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_plug_in_that_failed_at_start_is_asked_again(
+    api: FakeApi, connect: Connect, tmp_path: Path, code: int
+) -> None:
+    """Without its token we are anonymous, whom some servers know and others do not."""
+    output = tmp_path / "credential"
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": script(tmp_path / "plugin", f"cat {output}"),
+        "interactiveMode": "Never",
+    }
+    connection = connect(api.url, exec=plugin)
+    asks_for(api, "late", code=code)
+    assert Signal.DENIED is refused(connection)
+
+    output.write_text(
+        json.dumps(
+            {
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "kind": "ExecCredential",
+                "status": {"token": "late"},
+            }
+        )
+    )
+
+    assert ask(connection)
+
+
+def test_a_kubeconfig_that_is_gone_when_it_is_read_again_is_a_failure_like_others(
+    api: FakeApi, connect: Connect, tmp_path: Path
+) -> None:
+    connection = connect(api.url, token="old")
+    asks_for(api, "new")
+    written = (tmp_path / "kubeconfig").read_text()
+    assert Signal.DENIED is refused(connection)
+
+    (tmp_path / "kubeconfig").write_text("clusters: [")
+    assert Signal.FAILED is refused(connection)
+    assert 1 == len(api.asked)
+
+    (tmp_path / "kubeconfig").write_text(written.replace("old", "new"))
+    assert ask(connection)
+
+
+def test_credentials_that_cannot_be_renewed_are_a_failure_like_others(
+    api: FakeApi, connect: Connect, tmp_path: Path
+) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=SKEW_S + 1)
+    output = tmp_path / "renewed"
+    provider = {
+        "access-token": "old",
+        "expiry": soon.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "cmd-path": script(tmp_path / "command", f"cat {output}"),
+    }
+    connection = connect(api.url, **{"auth-provider": {"name": "gcp", "config": provider}})
+    time.sleep(1.1)  # now it has expired
+    assert Signal.FAILED is refused(connection)
+    assert [] == api.asked
+
+    token = {"access_token": "new", "token_expiry": "2106-01-01T00:00:00Z"}
+    output.write_text(json.dumps({"credential": token}))
+    asks_for(api, "new")
+    assert ask(connection)
 
 
 # --- deadlines -----------------------------------------------------------------------------------
