@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import urllib3
+import yaml
 from kubernetes.client import ApiClient, ApiException, Configuration
 from kubernetes.client.api_client import RequestSerialized
 from kubernetes.config import ConfigException, load_kube_config
@@ -28,6 +29,17 @@ CONNECT_MS: Final = 3_000
 FAILURE_MS: Final = 10_000  # for the body of an answer other than 200
 WALL_S_MIN: Final = 0.5  # a rehearsal's clock is fast, the machine below it is not
 FAILURE_BYTES_MAX: Final = 64_000
+
+UNUSABLE: Final = (
+    ConfigException,
+    OSError,
+    ValueError,
+    yaml.YAMLError,
+    TypeError,  # this and what follows: YAML of another shape
+    KeyError,
+    AttributeError,
+)
+"""What the client package raises where a kubeconfig cannot be used."""
 
 
 class Connection:
@@ -52,8 +64,9 @@ class Connection:
         self._owner, self._budget, self._clock = owner, budget, clock
         try:
             self._client: ApiClient | None = self._open()
-        except (ConfigException, OSError, ValueError) as error:
-            raise ConfigError([Problem(setting, f"{kubeconfig}: {error}")]) from error
+        except UNUSABLE as error:
+            told = str(error) if isinstance(error, ConfigException | OSError) else repr(error)
+            raise ConfigError([Problem(setting, f"{kubeconfig}: {told}")]) from error
         self.instance = str(self._client.configuration.host)
 
     def get(

@@ -17,6 +17,7 @@ from producers.budget import Budget
 from producers.core.watching import Signal
 from producers.kube import Connection
 from schemas.clock import Clock, ClockWriter, wall_ms
+from schemas.errors import ConfigError
 from schemas.settings import ProducersSettings
 from schemas.telemetry import Telemetry
 from tests.fakes.apiserver import LEASES, FakeApi, Handler, serving, status
@@ -190,6 +191,38 @@ def test_credentials_that_cannot_be_renewed_are_a_failure_like_others(
     output.write_text(json.dumps({"credential": token}))
     asks_for(api, "new")
     assert ask(connection)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "",
+        "[]",
+        "no mapping",
+        "5",
+        "clusters: [",
+        "\ttabs: no",
+        "clusters: 5\ncontexts: 5\ncurrent-context: x",
+        "clusters: []\ncontexts: [5]\ncurrent-context: x",
+        "clusters: [{name: c}]\ncontexts: [{name: x, context: y}]\ncurrent-context: x",
+        "clusters: [{name: c, cluster: 5}]\nusers: [{name: u, user: 5}]\n"
+        "contexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x",
+        "clusters: [{name: c, cluster: {server: 5}}]\nusers: []\n"
+        "contexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x",
+        "\x00",
+    ],
+)
+def test_a_kubeconfig_of_another_shape_is_told_with_its_path(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(text)
+
+    with pytest.raises(ConfigError) as raised:
+        connection(file, Clock())
+
+    (problem,) = raised.value.problems
+    assert "clusters.0.kubeconfig" == problem.path
+    assert str(file) in problem.message
 
 
 # --- deadlines -----------------------------------------------------------------------------------
