@@ -11,6 +11,8 @@ The rules this file owns:
   Were it delivered, Faust would take the replay for old news (it drops what is below the last
   offset it read), and the state would miss it.
 - The offsets come from the table, not from times: an embedded broker cannot look times up.
+- Commits go on from where we read: Faust waits for every record after the committed one, and would
+  wait for ever for one that retention took, or that was handled and never committed.
 """
 
 import asyncio
@@ -138,8 +140,16 @@ class ReplayingConsumer(driver.Consumer):
                 {topic: earliest[tp] for topic, tp in mine.items()},
                 {topic: ends[tp] for topic, tp in mine.items()},
             )
-            seeks |= {tp: offsets[topic] for topic, tp in mine.items()}
+            for topic, tp in mine.items():
+                seeks[tp] = offsets[topic]
+                committed = self._committed_offset[tp]
+                self._committed_offset[tp] = commits_from(committed, seeks[tp], ends[tp])
         return seeks
+
+
+def commits_from(committed: int | None, seek: int, end: int) -> int | None:
+    """Return after which offset commits go on; a committed one counts within what is read."""
+    return committed if committed is None or seek <= committed <= end else seek
 
 
 class ReplayingApp(faust.App):

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -54,6 +60,7 @@ class KafkaLog:
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self._bootstrap, self._prefix = bootstrap, prefix
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
 
     def write(self, topic: TopicName, partition: int, values: Sequence[bytes | None]) -> None:
@@ -62,6 +69,21 @@ class KafkaLog:
         for value in values:
             self._producer.produce(name, value, b"key", partition)
         assert not self._producer.flush(TIMEOUT_S)
+
+    def delete(self, topic: TopicName, partition: int, *, before: int) -> None:
+        """Take away the records before an offset, as retention does."""
+        at = TopicPartition(full_name(topic, self._prefix), partition, before)
+        for future in self._admin.delete_records([at]).values():
+            future.result(TIMEOUT_S)
+
+    def committed(self, topic: TopicName, partition: int, group: str) -> int:
+        """Return where a group reads next; -1 where it never said."""
+        at = TopicPartition(full_name(topic, self._prefix), partition)
+        name = f"{self._prefix}-{group}"
+        asked = ConsumerGroupTopicPartitions(name, [at])
+        (future,) = self._admin.list_consumer_group_offsets([asked]).values()
+        (found,) = future.result(TIMEOUT_S).topic_partitions
+        return int(found.offset)
 
     def read(self, topic: TopicName) -> list[Read]:
         """Return all records that the topic holds now."""

@@ -143,6 +143,22 @@ def test_another_worker_takes_over_and_gives_back(bus: Bus, tmp_path: Path) -> N
     assert "missing" not in bus.stages.tail(STREAMS) + other.tail(STREAMS)
 
 
+def test_commits_go_on_when_retention_passed_the_committed_offset(bus: Bus) -> None:
+    if bus.kind == EMBEDDED:
+        return  # it deletes nothing on demand
+    entries, _ = facts_first(story(minutes=3))
+    logs = [one.value for one in entries if one.topic is TopicName.LOGS]
+    bus.feed(entries)
+    bus.stages.start(STREAMS)
+    until(lambda: bus.log.committed(TopicName.LOGS, PARTITION, STREAMS) == len(logs))
+    assert 0 == bus.stages.stop(STREAMS)
+
+    bus.log.write(TopicName.LOGS, PARTITION, logs)
+    bus.log.delete(TopicName.LOGS, PARTITION, before=len(logs) + 10)
+    bus.stages.start(STREAMS)
+    until(lambda: bus.log.committed(TopicName.LOGS, PARTITION, STREAMS) == 2 * len(logs))
+
+
 def test_what_cannot_be_read_becomes_a_dead_letter_and_the_stage_goes_on(bus: Bus) -> None:
     entries, expected = facts_first(story(minutes=3))
     bus.log.write(TopicName.SCRAPES, PARTITION, [b"no arrow", None])
