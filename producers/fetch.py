@@ -2,17 +2,14 @@
 body, or FetchError with the outcome.
 
 The rule this file owns: one connection per target, kept alive; no redirect, no retry. Nothing makes
-a request outlive its deadline (a watchdog closes the socket, so dripping does not help) or a body
-outgrow its maximum (it is inflated in pieces).
+a request outlive its deadline (`dialing.py`) or a body outgrow its maximum (it is inflated in
+pieces).
 """
 
 import http.client
-import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.metadata import version
@@ -21,7 +18,6 @@ from urllib.parse import urlsplit
 
 from isal import isal_zlib
 from urllib3 import BaseHTTPResponse
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     LocationParseError,
@@ -33,6 +29,7 @@ from urllib3.exceptions import (
 )
 
 from producers.core.outcomes import Verdict, verdict
+from producers.dialing import PlainConnection, TlsConnection, Watchdog
 from schemas.records import Outcome
 from schemas.settings import TargetSettings, Tls
 
@@ -77,8 +74,8 @@ class Endpoint:
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = (settings.tls or Tls()) if parts.scheme == "https" else None
         self._path = settings.path + (f"?{parts.query}" if parts.query else "")
-        self._connection: _Plain | _Tls | None = None
-        self._watchdog: _Watchdog | None = None
+        self._connection: PlainConnection | TlsConnection | None = None
+        self._watchdog: Watchdog | None = None
         self._aborted = threading.Event()
 
     def get(self, *, timeout_s: float, body_bytes_max: int) -> Answer:
@@ -88,7 +85,7 @@ class Endpoint:
             FetchError: no complete answer came in `timeout_s` of wall time.
         """
         headers = HEADERS | self._authorization()
-        with _Watchdog(timeout_s) as watchdog:
+        with Watchdog(timeout_s) as watchdog:
             self._watchdog = watchdog
             try:
                 answer = self._ask(headers, watchdog, body_bytes_max)
@@ -112,7 +109,7 @@ class Endpoint:
             self._connection.close()
             self._connection = None
 
-    def _ask(self, headers: dict[str, str], watchdog: "_Watchdog", body_bytes_max: int) -> Answer:
+    def _ask(self, headers: dict[str, str], watchdog: Watchdog, body_bytes_max: int) -> Answer:
         response = self._respond(headers, watchdog)
         start = response.headers.get("Process-Start-Time-Unix")
         if response.status != HTTPStatus.OK:
@@ -130,7 +127,7 @@ class Endpoint:
                 break
         return Answer(response.status, "", b"".join(pieces), room >= 0, start)
 
-    def _respond(self, headers: dict[str, str], watchdog: "_Watchdog") -> BaseHTTPResponse:
+    def _respond(self, headers: dict[str, str], watchdog: Watchdog) -> BaseHTTPResponse:
         """Send the request and return the answer up to its body."""
         connection = self._connection
         fresh = connection is None or not connection.is_connected
@@ -152,22 +149,22 @@ class Endpoint:
                 raise FetchError(Outcome.TLS, reason) from error
             raise
 
-    def _new_connection(self, watchdog: "_Watchdog") -> "_Plain | _Tls":
-        connection: _Plain | _Tls
+    def _new_connection(self, watchdog: Watchdog) -> PlainConnection | TlsConnection:
+        connection: PlainConnection | TlsConnection
         if self._tls is None:
-            connection = _Plain(self._host, self._port, timeout=watchdog.left_s)
+            connection = PlainConnection(self._host, self._port, timeout=watchdog.left_s)
         else:
-            connection = _Tls(
+            connection = TlsConnection(
                 self._host,
                 self._port,
                 timeout=watchdog.left_s,
                 ssl_context=_context(self._tls),
                 server_hostname=self._tls.server_name,
             )
-        connection.watchdog = watchdog
+        connection.name, connection.watchdog = self._host, watchdog
         return connection
 
-    def _connect(self, connection: "_Plain | _Tls") -> None:
+    def _connect(self, connection: PlainConnection | TlsConnection) -> None:
         try:
             connection.connect()
         except (ssl.SSLError, ConnectionError) as error:
@@ -186,7 +183,7 @@ class Endpoint:
             raise FetchError(Outcome.UNAUTHORIZED, f"there is no token in {file}")
         return {"Authorization": f"Bearer {token}"}
 
-    def _judge(self, error: Exception, watchdog: "_Watchdog") -> FetchError:
+    def _judge(self, error: Exception, watchdog: Watchdog) -> FetchError:
         if self._aborted.is_set():
             return FetchError(Outcome.SKIPPED, "the producer stopped")
         if watchdog.fired:
@@ -208,71 +205,6 @@ def judge(error: Exception) -> FetchError:
     outcome = next((o for kinds, o in outcomes if isinstance(error, kinds)), Outcome.MALFORMED)
     root = error.__cause__ if isinstance(error, NewConnectionError) and error.__cause__ else error
     return FetchError(outcome, f"{type(root).__name__}: {root}")
-
-
-class _Watchdog:
-    """Closes the socket of a request at its deadline, or when told to."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
-        self.fired = False
-        self._until = time.monotonic() + timeout_s
-        self._lock = threading.Lock()
-        self._sock: socket.socket | None = None
-        self._timer = threading.Timer(timeout_s, self.bite)
-        self._timer.daemon = True
-
-    def __enter__(self) -> "_Watchdog":
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    @property
-    def left_s(self) -> float:
-        """Wall seconds until the deadline, never 0, which sockets take for something else."""
-        return max(0.001, self._until - time.monotonic())
-
-    def guard(self, sock: socket.socket) -> None:
-        """Close this socket from now on."""
-        with self._lock:
-            self._sock = sock
-        if self.fired:
-            self.bite()
-
-    def bite(self) -> None:
-        """End the request: whoever reads from the socket finds its end."""
-        with self._lock:
-            self.fired = True
-            if self._sock:
-                with suppress(OSError):  # closed already
-                    # Not SSLSocket.shutdown, which forgets its TLS state while another thread reads
-                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
-
-
-class _Plain(HTTPConnection):
-    """A connection whose set-up counts against the deadline too."""
-
-    watchdog: _Watchdog
-
-    def _new_conn(self) -> socket.socket:
-        return _guarded(super()._new_conn(), self.watchdog)
-
-
-class _Tls(HTTPSConnection):
-    """The same with TLS: the handshake gets what connecting left of the time."""
-
-    watchdog: _Watchdog
-
-    def _new_conn(self) -> socket.socket:
-        return _guarded(super()._new_conn(), self.watchdog)
-
-
-def _guarded(sock: socket.socket, watchdog: _Watchdog) -> socket.socket:
-    watchdog.guard(sock)
-    sock.settimeout(watchdog.left_s)
-    return sock
 
 
 def _context(tls: Tls) -> ssl.SSLContext:
