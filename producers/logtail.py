@@ -32,6 +32,7 @@ POLL_S: Final = 0.25
 SAVE_S: Final = 2.0
 RENAMED_S: Final = 2.0  # for so long its writer may still write to a file that was renamed
 FILES_MAX: Final = 100  # of one path; further ones are counted and left out
+COMPLAINTS_MAX: Final = 2 * FILES_MAX  # remembered; the oldest is forgotten, and may be told again
 POSITIONS_MAX: Final = 200  # remembered; the oldest of closed files are forgotten
 BATCH_LINES_MAX: Final = 2_000
 BATCH_BYTES_MAX: Final = RECORD_BYTES_MAX - 50_000
@@ -66,7 +67,7 @@ class LogTail:
         self._stop = stop
         self._positions = {one.file_id: one for one in _read(file)}
         self._tails: dict[FileId, Tail] = {}
-        self._complaint = ""  # the newest error that was logged
+        self._complaints: dict[Path, str] = {}  # what was logged of a file that cannot be used
         self._dirty = False
         self._saved_s = 0.0
         name = f"logs-{cluster}-{settings.instance}"
@@ -126,6 +127,7 @@ class LogTail:
         except OSError as error:
             self._complain("cannot open", path, error)
             return
+        self._complaints.pop(path, None)
         self._tails[tail.file_id] = tail
         logger.info("following log=%s cluster=%s", path, self._cluster)
 
@@ -141,6 +143,7 @@ class LogTail:
         except OSError as error:
             self._complain("cannot read", tail.path, error)
             return False
+        self._complaints.pop(tail.path, None)
         if found.too_long:
             self._telemetry.count(Metric.LIMIT_HITS, found.too_long, limit="line_bytes_max")
         if found.lines:
@@ -154,9 +157,11 @@ class LogTail:
     def _complain(self, what: str, path: Path, error: OSError) -> None:
         self._telemetry.count(Metric.ERRORS, kind="log_file")
         complaint = f"{what} log={path} error={error.strerror}"
-        if complaint != self._complaint:
-            self._complaint = complaint
+        if self._complaints.pop(path, None) != complaint:
             logger.error("%s", complaint)
+        while len(self._complaints) >= COMPLAINTS_MAX:
+            del self._complaints[next(iter(self._complaints))]
+        self._complaints[path] = complaint  # the newest comes last
 
     # --- out ---
 

@@ -68,6 +68,13 @@ class Following:
         )
         return [line.message for batch in batches for line in batch.lines]
 
+    def errors(self) -> float:
+        return self.embedded.telemetry.value(Metric.ERRORS, kind="log_file")
+
+    def told(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        """What was logged of files that cannot be used."""
+        return [one for one in caplog.messages if one.startswith("cannot")]
+
     def sent(self) -> float:
         return self.embedded.telemetry.value(Metric.LOG_LINES, cluster="rehearsal", job="etcd")
 
@@ -169,6 +176,27 @@ def test_a_file_that_appears_later_is_read_from_its_start(following: Following) 
     following.write("one")
 
     assert ["one"] == following.messages(1)
+
+
+def test_each_file_that_cannot_be_used_is_told_once_until_it_can(
+    following: Following, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = [following.log.with_name(f"etcd.{number}.log") for number in range(3)]
+    for folder in broken:
+        folder.mkdir()  # can be opened by nobody, whatever their rights
+    following.pattern = following.log.with_name("etcd*.log")
+    following.start()
+    until(lambda: following.errors() >= 9)
+
+    assert sorted(f"cannot open log={one} error=Is a directory" for one in broken) == sorted(
+        following.told(caplog)
+    )
+    broken[0].rmdir()
+    following.write("one", file=broken[0])
+    assert ["one"] == following.messages(1)
+    broken[0].unlink()
+    broken[0].mkdir()
+    until(lambda: len(following.told(caplog)) == 4)
 
 
 def test_a_tail_that_ended_says_what_ended_it(following: Following) -> None:
