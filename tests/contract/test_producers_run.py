@@ -187,6 +187,35 @@ def test_a_configuration_that_cannot_work_is_told_and_exits_2(
     assert "Traceback" not in done.stderr
 
 
+def test_the_stage_ends_when_one_of_its_threads_has_ended(
+    tmp_path: Path, broker: EmbeddedBroker
+) -> None:
+    """What ends the thread is a position on disk that nobody of us has written."""
+    log = tmp_path / "etcd.log"
+    log.write_text("one\n")
+    followed = [{"job": "etcd", "instance": "i", "path": str(log)}]
+    stages = Stages(tmp_path / "data", {"clusters": [{"id": "c1", "logs": followed}]})
+    run.announce(
+        stages.settings, run.BROKER, bootstrap=broker.bootstrap, incarnation=broker.incarnation
+    )
+    stages.start("producers")
+    positions = stages.data / "producers" / "logs"
+    end_s = time.monotonic() + WAIT_S
+    while not list(positions.glob("*.json")):
+        assert time.monotonic() < end_s, stages.tail("producers")
+        time.sleep(0.05)
+    stages.stop("producers")
+    (file,) = positions.glob("*.json")
+    file.write_text(file.read_text().replace(str(tmp_path), "\\u0000"))
+    log.unlink()
+
+    ended = stages.start("producers", wait=False).wait(WAIT_S)
+
+    assert 1 == ended
+    assert "the thread logs-c1-i has ended of ValueError" in stages.tail("producers")
+    assert run.find(stages.settings, run.PRODUCERS) is None
+
+
 def test_a_stop_is_clean_while_the_broker_is_away(tmp_path: Path, server: Server) -> None:
     listed = [{"job": "etcd"} | target("i", server)]
     tree = {
