@@ -1,4 +1,4 @@
-"""Judge times that others tell. In: milliseconds since 1970 UTC. Out: whether records may hold it.
+"""Judge a time that others tell. In: milliseconds since 1970 UTC. Out: whether records may hold it.
 
 The rule this file owns: what a server or a log says is sent only where every reader can hold it;
 one absurd time must not cost the record that it came with.
