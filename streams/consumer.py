@@ -26,7 +26,7 @@ from faust.types import TP, TransportT
 
 from schemas.errors import BrokerError
 from schemas.topics import TopicName
-from streams.core.shard import INPUTS
+from streams.core.state import INPUTS
 
 FAUST: Final = logging.getLogger("faust")
 

@@ -1,4 +1,4 @@
-"""Ask the broker what Faust does not. In: settings, the broker. Out: passwords, partition counts.
+"""Ask the broker what Faust does not. In: settings, the broker. Out: partition counts, topic ids.
 
 The rule this file owns: all topics of the registry exist and have the same number of partitions, or
 the stage does not start; a missing topic may still be on its way.
@@ -8,12 +8,15 @@ import logging
 import time
 from typing import Final
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException, Producer, TopicCollection
+from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerError
 from schemas.kafka import client_settings, topic_names
 from schemas.run import Broker
 from schemas.settings import Settings
+from schemas.topics import TopicName
+from streams.core.state import INPUTS
 
 METADATA_TIMEOUT_S: Final = 30.0
 TOPICS_WAIT_S: Final = 30.0
@@ -51,6 +54,26 @@ def partitions_of(settings: Settings, broker: Broker, password: str | None) -> i
         listed = ", ".join(f"{name} has {count}" for name, count in ours.items())
         raise BrokerError(f"all topics need the same number of partitions: {listed}")
     return next(iter(ours.values()))
+
+
+def topic_ids(settings: Settings, broker: Broker, password: str | None) -> dict[TopicName, str]:
+    """Return the ids of our inputs; the embedded broker's incarnation stands for them.
+
+    Raises:
+        BrokerError: the broker does not answer.
+    """
+    every = topic_names(settings.kafka)
+    names = {topic: every[topic] for topic in INPUTS}
+    if broker.embedded:
+        return dict.fromkeys(names, broker.incarnation)
+    client = AdminClient(client_settings(settings.kafka, broker.bootstrap, password))
+    try:
+        asked = client.describe_topics(
+            TopicCollection([*names.values()]), request_timeout=METADATA_TIMEOUT_S
+        )
+        return {name: str(asked[full].result().topic_id) for name, full in names.items()}
+    except KafkaException as error:
+        raise BrokerError(f"Kafka does not say who its topics are: {error}") from error
 
 
 def _counts(client: Producer) -> dict[str, int]:

@@ -17,11 +17,13 @@ from typing import Any, Final
 
 from faust.types import TP, TableT
 
+from schemas.errors import BrokerError
 from schemas.kafka import topic_names
 from schemas.metrics import Metric
 from schemas.topics import TopicName
 from streams.consumer import Offsets, ReplayingApp
-from streams.core.shard import INPUTS, Shard
+from streams.core.shard import Shard
+from streams.core.state import INPUTS
 from streams.stage import Stage
 
 FACTS_WAIT_S: Final = 60.0
@@ -96,6 +98,11 @@ class Partitions:
     ) -> Offsets:
         """Return from where to read: a kept partition goes on, a new one is replayed."""
         if shard := self._shards.get(partition):
+            if not shard.fits(ends):
+                raise BrokerError(
+                    f"a topic of partition {partition} ends before what was read of it: it was "
+                    f"made anew, or Kafka lost records; start again"
+                )
             return {topic: offset + 1 for topic, offset in shard.received.items()}
         shard = Shard(
             partition,
@@ -103,9 +110,9 @@ class Partitions:
             self._stage.context,
             clusters_max=self._stage.settings.streams.clusters_max,
         )
-        shard.restore(self._table.items())
+        shard.restore(self._table.items(), ends)
         for lost in shard.lost:
-            logger.error("saved state is lost, starting anew cluster=%s", lost)
+            logger.error("saved state is of no use partition=%d: %s", partition, lost)
             self._stage.telemetry.count(Metric.ERRORS, kind="state")
         offsets = shard.begin(committed, earliest, ends)
         self._shards[partition] = shard

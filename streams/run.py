@@ -22,7 +22,7 @@ from streams.app import make_app
 from streams.consumer import ReplayingApp
 from streams.core.cluster import Context
 from streams.core.evaluate import Limits
-from streams.kafka import partitions_of
+from streams.kafka import partitions_of, topic_ids
 from streams.rulefiles import configured_rules
 from streams.stage import Stage
 from streams.worker import STAGE_NAME, Worker
@@ -54,7 +54,8 @@ def stream(settings: Settings) -> None:
     )
     limits = Limits(settings.streams.results_max, settings.streams.alerts_max)
     rewind_ms = int(settings.streams.rewind_s * 1000)
-    context = Context(rules, rewind_ms, cluster_infos(settings), limits)
+    logs = topic_ids(settings, broker, password)
+    context = Context(rules, rewind_ms, cluster_infos(settings), limits, logs)
     stage = Stage(settings, context, partitions, clock, telemetry)
     asyncio.run(_stream(stage, broker, password, url))
 

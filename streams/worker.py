@@ -26,8 +26,8 @@ from streams import fault
 from streams.consumer import ReplayingApp
 from streams.core.assemble import target_of
 from streams.core.outputs import Outputs
-from streams.core.shard import INPUTS, Now, Shard
-from streams.core.state import table_key
+from streams.core.shard import Now, Shard
+from streams.core.state import INPUTS, table_key
 from streams.outputs import Publisher, raw_topic
 from streams.partitions import Partitions
 from streams.stage import Stage

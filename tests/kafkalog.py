@@ -12,6 +12,7 @@ from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
     ConsumerGroupTopicPartitions,
+    KafkaException,
     Producer,
     TopicPartition,
 )
@@ -75,6 +76,21 @@ class KafkaLog:
         at = TopicPartition(full_name(topic, self._prefix), partition, before)
         for future in self._admin.delete_records([at]).values():
             future.result(TIMEOUT_S)
+
+    def remake(self, topic: TopicName, partitions: int) -> None:
+        """Delete a topic and make it again."""
+        name = full_name(topic, self._prefix)
+        for future in self._admin.delete_topics([name], operation_timeout=TIMEOUT_S).values():
+            future.result(TIMEOUT_S)
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            made = self._admin.create_topics([NewTopic(name, partitions, 1)])
+            try:
+                made[name].result(TIMEOUT_S)
+                return
+            except KafkaException:  # the deleted one is not gone yet
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
 
     def committed(self, topic: TopicName, partition: int, group: str) -> int:
         """Return where a group reads next; -1 where it never said."""

@@ -21,7 +21,8 @@ from streams.core.cluster import Context
 from streams.core.outputs import Outputs
 from streams.core.rules.files import RuleSet, load_rules
 from streams.core.samples import Scrape
-from streams.core.shard import INPUTS, Now, Shard
+from streams.core.shard import Now, Shard
+from streams.core.state import INPUTS
 from tests.scrapes import CLUSTER, scrape
 
 PARTITIONS = 4
@@ -167,7 +168,7 @@ class Life:
         acknowledged: how many records of the log were; all by default.
         """
         self.shard = self._new()
-        self.shard.restore(self.table.items())
+        self.shard.restore(self.table.items(), _ends(log))
         seeks = self._begin(log, log[:acknowledged])
         again = [one for one in log if one.offset >= seeks[one.topic]]
         facts = [one for one in again if one.topic is not TopicName.SCRAPES]

@@ -51,6 +51,8 @@ class Context:
     rewind_ms: int
     infos: Mapping[str, ClusterInfo] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    logs: Mapping[TopicName, str] = field(default_factory=lambda: dict.fromkeys(state.INPUTS, ""))
+    """The ids of the topics; a topic that was made anew has another one."""
 
 
 class ClusterEngine:
@@ -109,7 +111,8 @@ class ClusterEngine:
         made._facts_known = point.received
         made._steps_known = {step.end_ms: step for step in saved.steps}
         made._steps_new = list(position.steps)
-        made._points, made._noted_ms = position.points, position.newest_ms
+        made._points = position.points
+        made._noted_ms = position.newest_ms if point.logs == dict(context.logs) else 0
         made._replayed = False
         return made
 
@@ -276,6 +279,7 @@ class ClusterEngine:
             number=self._points + 1,
             newest_ms=self._noted_ms,
             read_from=next_offset if waiting is None else waiting,
+            logs=dict(self._context.logs),
             received=dict(received),
             watermark=self._watermark.snapshot(),
             facts=self._facts.snapshot(),
@@ -287,6 +291,7 @@ class ClusterEngine:
     def _position(self) -> state.Position:
         return state.Position(
             epoch=self._epoch,
+            log=self._context.logs[TopicName.SCRAPES],
             evaluated=self.evaluated,
             newest_ms=self._watermark.newest_ms,
             aligned=self._aligned,

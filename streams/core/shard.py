@@ -8,6 +8,7 @@ The rules this file owns:
   read to where they ended at the assignment before scrapes are, so that steps find their facts.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -23,8 +24,7 @@ from schemas.topics import TopicName
 from streams.core import state
 from streams.core.cluster import ClusterEngine, Context
 from streams.core.outputs import Outputs
-
-INPUTS: Final = (TopicName.SCRAPES, TopicName.CHANGES, TopicName.AUDIT, TopicName.LOGS)
+from streams.core.state import INPUTS
 
 STALE_MS: Final = 3_600_000
 """A cluster that is this much behind the newest of its partition is gone: nobody reads back for it,
@@ -62,21 +62,19 @@ class Shard:
         self._wanted: dict[TopicName, int] = {}
         self._ends: Mapping[TopicName, int] = {}
         self.missed = 0  # offsets that were never delivered: fallen out of the log, or a fault
-        self.lost: list[str] = []  # clusters whose saved state cannot be read, and why
+        self._useless: dict[str, frozenset[str]] = {}  # kinds in the table that cannot be read
+        self.lost: list[str] = []  # what of the saved state is of no use, and why
 
-    def restore(self, items: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take the state of this partition's clusters from the items of the table."""
-        found = {}
-        for cluster, kinds in state.by_cluster(items).items():
-            if partition_of(cluster, self._partitions) != self.partition:
-                continue
-            try:
-                one = state.saved(kinds, self._context.rewind_ms)
-            except DecodeError as error:
-                self.lost.append(f"{cluster}: {error}")
-                continue
-            if one is not None:
-                found[cluster] = one
+    def restore(self, items: Iterable[tuple[bytes, bytes]], ends: Mapping[TopicName, int]) -> None:
+        """Take the state of this partition's clusters from the items of the table.
+
+        ends: of the logs. What was saved for another log goes on without its offsets.
+        """
+        logs = {topic: state.Log(self._context.logs[topic], ends[topic]) for topic in INPUTS}
+        stored = self._stored(items)
+        faults = Counter(fault for one in stored.values() for fault in one.faults(logs))
+        self.lost += [f"{count} clusters: {fault}" for fault, count in faults.items()]
+        found = {name: one.saved(self._context.rewind_ms, logs) for name, one in stored.items()}
         newest_ms = max((one.position.newest_ms for one in found.values()), default=0)
         for cluster, one in found.items():
             stale = one.position.newest_ms < newest_ms - STALE_MS
@@ -85,6 +83,26 @@ class Shard:
                 self._want(TopicName.SCRAPES, one.point.read_from)
                 for topic in INPUTS[1:]:
                     self._want(topic, one.point.received[topic] + 1)
+
+    def _stored(self, items: Iterable[tuple[bytes, bytes]]) -> dict[str, state.Stored]:
+        found = {}
+        for cluster, kinds in state.by_cluster(items).items():
+            if partition_of(cluster, self._partitions) != self.partition:
+                continue
+            try:
+                one = state.stored(kinds)
+            except DecodeError as error:
+                self.lost.append(f"{cluster}: {error}; it starts anew")
+                one = None
+            if one is None:
+                self._useless[cluster] = frozenset(kinds)
+            else:
+                found[cluster] = one
+        return found
+
+    def fits(self, ends: Mapping[TopicName, int]) -> bool:
+        """Tell whether the logs reach as far as they were read."""
+        return all(offset < ends[topic] for topic, offset in self.received.items())
 
     def begin(
         self,
@@ -203,4 +221,6 @@ class Shard:
         engine = ClusterEngine(cluster, self._context, epoch=now.wall_ms)
         self.engines[cluster] = engine
         out.writes.update(engine.initial({**self.received, topic: before}).writes)
+        useless = self._useless.pop(cluster, frozenset())
+        out.writes.update(dict.fromkeys(useless - out.writes.keys()))
         return engine

@@ -9,6 +9,10 @@ there may be as many as rules make, and a value is one Kafka record.
     |           |  <- read from here  |        |  <- emit from here
     +-----------+---------------------+--------+---> scrapes
                 <---- rewind_s ---->
+
+Offsets are worth something only in the log that they were noted for, so its id is kept, too. Where
+a topic was made anew or ends before them, what does not depend on them goes on: event time, alerts,
+facts. A log that was made anew is read and evaluated from its beginning; windows begin again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,12 +21,16 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from schemas.errors import DecodeError
 from schemas.topics import TopicName
 from streams.core.facts.steps import FactsState, StepOffsets
 from streams.core.rules.alerts import State
 from streams.core.watermark import Budget, WatermarkState
+
+INPUTS: Final = (TopicName.SCRAPES, TopicName.CHANGES, TopicName.AUDIT, TopicName.LOGS)
+"""The topics that are read, hence whose offsets are state."""
 
 VERSION: Final = 2
 NOTE_MS: Final = 60_000
@@ -44,7 +52,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = VERSION
     epoch: int
-    evaluated: int  # offset in `scrapes`
+    log: str  # id of `scrapes`
+    evaluated: int  # offset in it
     newest_ms: int
     aligned: dict[str, int]  # the last aligned time of each group
     steps: list[StepOffsets]  # closed since the last rewind point
@@ -65,6 +74,7 @@ class RewindPoint(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     newest_ms: int
     read_from: int  # offset in `scrapes`: the first chunk of what was half here
+    logs: dict[TopicName, str]  # ids
     received: dict[TopicName, int]  # last offset of each topic that had come
     watermark: WatermarkState
     facts: FactsState
@@ -72,14 +82,82 @@ class RewindPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Log:
+    """A topic's partition as it is now."""
+
+    id: str  # of the topic: one that was made anew is another log
+    end: int
+
+
+Logs = Mapping[TopicName, Log]
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
-    """What the table says about one cluster."""
+    """What is known about one cluster, and from where it is to be completed."""
 
     position: Position
     point: RewindPoint  # from where to replay
     steps: tuple[StepOffsets, ...]  # closed after the point
     alerts: tuple[State, ...]
     seq_floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the table says about one cluster."""
+
+    position: Position
+    points: tuple[RewindPoint, ...]  # by number
+    alerts: tuple[State, ...]
+    seq_floor: int
+
+    def faults(self, logs: Logs) -> Iterator[str]:
+        """Yield in which way the logs are not those that were read."""
+        for topic, log in self.points[-1].logs.items():
+            if log != logs[topic].id:
+                yield f"{topic} was made anew: it is read from its beginning"
+        end, evaluated = logs[TopicName.SCRAPES].end, self.position.evaluated
+        if self.position.log == logs[TopicName.SCRAPES].id and evaluated >= end:
+            yield f"scrapes end at {end}, but more was evaluated: Kafka lost acknowledged records"
+
+    def saved(self, rewind_ms: int, logs: Logs) -> Saved:
+        """Return where to go on: from the newest point that is old enough."""
+        position, scrapes = self.position, logs[TopicName.SCRAPES]
+        if position.log != scrapes.id:
+            position = replace(position, log=scrapes.id, evaluated=-1, steps=[])
+            point = _fitted(self.points[-1], logs)
+            return Saved(position, point, (), self.alerts, self.seq_floor)
+        points = [one for one in self.points if _is_within(one, scrapes)] or [self.points[-1]]
+        old = [one for one in points if one.newest_ms <= position.newest_ms - rewind_ms]
+        point = old[-1] if old else points[0]
+        steps = [step for one in points if one.number > point.number for step in one.steps]
+        return Saved(
+            replace(position, evaluated=min(position.evaluated, scrapes.end - 1)),
+            _fitted(point, logs),
+            (*steps, *position.steps),
+            self.alerts,
+            self.seq_floor,
+        )
+
+
+def _is_within(point: RewindPoint, scrapes: Log) -> bool:
+    mine = TopicName.SCRAPES
+    return point.logs[mine] == scrapes.id and point.received[mine] < scrapes.end
+
+
+def _fitted(point: RewindPoint, logs: Logs) -> RewindPoint:
+    """Return a point as the logs have it: of another log nothing is known, nor beyond an end."""
+    same = {topic for topic, log in point.logs.items() if log == logs[topic].id}
+    known = {topic: logs[topic].end - 1 if topic in same else -1 for topic in point.received}
+    received = {topic: min(offset, known[topic]) for topic, offset in point.received.items()}
+    pending = [one for one in point.facts.pending if one.offset <= known[one.topic]]
+    return replace(
+        point,
+        read_from=min(point.read_from, known[TopicName.SCRAPES] + 1),
+        received=received,
+        facts=replace(point.facts, pending=pending),
+    )
 
 
 def points_kept(rewind_ms: int) -> int:
@@ -111,10 +189,8 @@ def by_cluster(items: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, byte
     return found
 
 
-def saved(kinds: Kinds, rewind_ms: int) -> Saved | None:
-    """Return what was saved of a cluster, with the newest rewind point that is old enough.
-
-    None where nothing was emitted yet.
+def stored(kinds: Kinds) -> Stored | None:
+    """Return what was saved of a cluster; None where nothing was emitted yet.
 
     Raises:
         DecodeError: it was saved by a release that this one cannot read.
@@ -127,11 +203,8 @@ def saved(kinds: Kinds, rewind_ms: int) -> Saved | None:
     points = sorted(_points(kinds, position), key=lambda one: one.number)
     if not points:
         raise DecodeError("the state has a position and no rewind point")
-    old = [one for one in points if one.newest_ms <= position.newest_ms - rewind_ms]
-    point = old[-1] if old else points[0]
-    steps = [step for one in points if one.number > point.number for step in one.steps]
     floor = _decode(kinds[NUMBERING], Numbering).seq_floor if NUMBERING in kinds else 0
-    return Saved(position, point, (*steps, *position.steps), tuple(_alerts(kinds)), floor)
+    return Stored(position, tuple(points), tuple(_alerts(kinds)), floor)
 
 
 def _alerts(kinds: Kinds) -> Iterator[State]:

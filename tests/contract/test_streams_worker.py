@@ -24,7 +24,7 @@ from tests.kafkalog import KafkaLog, Read, create_topics
 from tests.services import process
 from tests.services.stages import Stages, clean_environment
 from tests.shards import PARTITION, PARTITIONS, RULES, Entry, Life, Log, live, requests
-from tests.stories import story, without_value
+from tests.stories import T0, story, without_value
 
 STREAMS = "streams"
 WAIT_S = 60.0
@@ -157,6 +157,27 @@ def test_commits_go_on_when_retention_passed_the_committed_offset(bus: Bus) -> N
     bus.log.delete(TopicName.LOGS, PARTITION, before=len(logs) + 10)
     bus.stages.start(STREAMS)
     until(lambda: bus.log.committed(TopicName.LOGS, PARTITION, STREAMS) == 2 * len(logs))
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning(bus: Bus) -> None:
+    if bus.kind == EMBEDDED:
+        return  # its state goes with its topics
+    entries, expected = facts_first(story(minutes=3))
+    bus.feed(entries)
+    bus.stages.start(STREAMS)
+    until_all(expected, bus)
+    assert 0 == bus.stages.stop(STREAMS)
+    bus.log.remake(TopicName.SCRAPES, PARTITIONS)
+    later, before = Log(), len(indicators_of(bus.log.read(TopicName.INDICATORS)))
+    for n in range(20):
+        later.scrape(requests([n], T0 + 180_000 + n * 5_000, interval_ms=5_000))
+    bus.feed(later.entries)
+
+    bus.stages.start(STREAMS)
+
+    until(lambda: bus.log.committed(TopicName.SCRAPES, PARTITION, STREAMS) == 20, bus.stages)
+    assert "scrapes was made anew" in bus.stages.tail(STREAMS)
+    assert len(indicators_of(bus.log.read(TopicName.INDICATORS))) > before + 10
 
 
 def test_what_cannot_be_read_becomes_a_dead_letter_and_the_stage_goes_on(bus: Bus) -> None:

@@ -21,19 +21,34 @@ def test_the_story_has_everything_that_a_crash_could_spoil() -> None:
     assert late
 
 
+CUTS = st.lists(st.integers(1, len(STORY)), min_size=1, max_size=3, unique=True)
+
+
 @settings(max_examples=10)
-@given(
-    st.lists(st.integers(1, len(STORY)), min_size=1, max_size=3, unique=True),
-    st.sampled_from((0, 1, 2, None)),
-)
-def test_a_crash_at_any_record_changes_nothing(cuts: list[int], saves: int | None) -> None:
+@given(CUTS, st.booleans())
+def test_a_crash_at_any_record_changes_nothing(cuts: list[int], lost: bool) -> None:
+    assert_same(UNDISTURBED, crashed(cuts, saves=0 if lost else None))
+
+
+@settings(max_examples=10)
+@given(CUTS, st.integers(1, 3))
+def test_a_crash_between_two_writes_to_the_table_changes_no_alert(
+    cuts: list[int], saves: int
+) -> None:
+    life = crashed(cuts, saves=saves)
+
+    assert UNDISTURBED.alerts() == life.alerts()
+    assert UNDISTURBED.indicators().keys() == life.indicators().keys()
+
+
+def crashed(cuts: list[int], *, saves: int | None) -> Life:
+    """Return a life that ended at these records, and after so many writes; None: after all."""
     life = Life()
     for number, entry in enumerate(STORY, 1):
         life.take(entry, saves=saves if number in cuts else None)
         if number in cuts:
             life.crash(STORY[:number], acknowledged=number - (saves is not None))
-
-    assert_same(UNDISTURBED, life)
+    return life
 
 
 def test_only_the_rewind_is_read_again() -> None:

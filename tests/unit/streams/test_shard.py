@@ -1,6 +1,7 @@
 """A partition's records reach their clusters, once."""
 
 import random
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -11,13 +12,14 @@ from schemas.codec import decode
 from schemas.errors import DecodeError
 from schemas.metrics import Metric
 from schemas.partition import partition_of
-from schemas.records import Change
+from schemas.records import Change, Status
 from schemas.topics import TopicName
 from streams.core import state
 from streams.core.cluster import Context
 from streams.core.outputs import VALUE_BYTES_MAX, Outputs
 from streams.core.samples import Scrape
-from streams.core.shard import INPUTS, Shard
+from streams.core.shard import Shard
+from streams.core.state import INPUTS
 from streams.core.watermark import Budget
 from tests.scrapes import failed
 from tests.shards import (
@@ -172,8 +174,8 @@ def test_nobody_reads_back_for_a_cluster_that_is_long_gone() -> None:
             life.table[f"{gone}/{kind}".encode()] = value
 
     shard = Shard(PARTITION, PARTITIONS, life.context, clusters_max=10)
-    shard.restore(life.table.items())
     ends = dict.fromkeys(INPUTS, newer + 3)
+    shard.restore(life.table.items(), ends)
     seeks = shard.begin(ends, dict.fromkeys(INPUTS, 0), ends)
 
     assert 2 == len(shard.engines)
@@ -199,6 +201,55 @@ def test_no_value_of_the_table_grows_with_the_number_of_alerts() -> None:
     assert 3_000 == len(life.alerts())
 
 
+@pytest.mark.parametrize(
+    ("kept", "name"), [(0, "new"), (0, ""), (100, "")], ids=["made anew", "emptied", "cut"]
+)
+def test_a_log_that_is_not_the_one_that_was_evaluated_is_told_and_alerts_go_on(
+    kept: int, name: str
+) -> None:
+    life, old, new = Life(), Log(), Log()
+    for number, t_ms in enumerate(range(T, T + 1_200_000, 5_000)):
+        old.scrape(requests([number], t_ms) if t_ms < T + 1_190_000 else failed(t_ms))
+    for entry in old.entries:
+        life.take(entry)
+    for entry in old.entries[:kept]:
+        new.add(entry.topic, entry.value)
+    life.context = replace(life.context, logs=dict.fromkeys(INPUTS, name))
+    life.crash(new.entries)
+    assert life.shard.lost
+    for number, t_ms in enumerate(range(T + 1_200_000, T + 1_500_000, 5_000)):
+        new.scrape(requests([number], t_ms))
+
+    for entry in new.entries[kept:]:
+        life.take(entry)
+
+    down = [one for one in life.alerts().values() if one.labels["alertname"] == "Down"]
+    assert [Status.FIRING, Status.RESOLVED] == [one.status for one in down]
+    assert [1, 2] == [one.seq for one in down]
+    assert T + 1_200_000 == down[1].updated_at_ms
+    newest_ms = max(t_ms for group, t_ms in life.indicators() if group == "g")
+    assert T + 1_480_000 <= newest_ms
+
+    said, alerts = len(life.sent), life.alerts()
+    life.crash(new.entries)  # what was noted for the old log is not looked at again
+    assert [] == life.shard.lost
+    assert not any(one.indicators or one.alerts for one in life.sent[said:])
+    assert alerts == life.alerts()
+
+
+def test_what_a_lost_state_left_behind_is_deleted() -> None:
+    log = story(minutes=2)
+    life = live(log)
+    life.table[b"c1/alert-a1"] = msgspec.msgpack.encode([])
+
+    life.crash(log, acknowledged=0)
+    assert 1 == len(life.shard.lost)
+    assert b"c1/alert-a1" not in life.table
+
+    life.crash(log)
+    assert [] == life.shard.lost
+
+
 def test_a_state_that_is_too_long_is_counted_and_the_one_before_stays() -> None:
     out = Outputs()
 
@@ -214,7 +265,7 @@ def test_a_state_that_cannot_be_read_is_told_and_begun_anew() -> None:
     life = live(story(minutes=2))
     shard = Shard(PARTITION, PARTITIONS, life.context, clusters_max=10)
 
-    shard.restore([(b"c1/position", b"\xc1")])
+    shard.restore([(b"c1/position", b"\xc1")], dict.fromkeys(INPUTS, 0))
 
     assert 1 == len(shard.lost)
     assert {} == shard.engines
