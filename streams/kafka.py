@@ -1,15 +1,18 @@
-"""Ask the broker what Faust does not. In: settings, the broker. Out: partition counts, topic ids.
+"""Ask the broker what Faust does not. In: settings, the broker. Out: partition counts, topic ids,
+where topics end now.
 
 The rule this file owns: all topics of the registry exist and have the same number of partitions, or
 the stage does not start; a missing topic may still be on its way.
 """
 
+import asyncio
 import logging
 import time
+from collections.abc import Iterable
 from typing import Final
 
-from confluent_kafka import KafkaException, Producer, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, Producer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # its own
 
 from schemas.errors import BrokerError
 from schemas.kafka import client_settings, topic_names
@@ -21,6 +24,7 @@ from streams.core.state import INPUTS
 METADATA_TIMEOUT_S: Final = 30.0
 TOPICS_WAIT_S: Final = 30.0
 POLL_S: Final = 0.5
+ANSWER_S_MAX: Final = 3.0
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +78,32 @@ def topic_ids(settings: Settings, broker: Broker, password: str | None) -> dict[
         return {name: str(asked[full].result().topic_id) for name, full in names.items()}
     except KafkaException as error:
         raise BrokerError(f"Kafka does not say who its topics are: {error}") from error
+
+
+class LogEnds:
+    """Asks where a topic ends, on a connection of its own: Faust's answers behind its fetches."""
+
+    def __init__(
+        self, settings: Settings, broker: Broker, password: str | None, topic: TopicName
+    ) -> None:
+        base = client_settings(settings.kafka, broker.bootstrap, password)
+        self._client = AdminClient(base, logger=logger)
+        self._topic = topic_names(settings.kafka)[topic]
+
+    async def now(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the end of each partition that Kafka tells within ANSWER_S_MAX."""
+        newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # it has no annotations
+        asked = {TopicPartition(self._topic, n): newest for n in partitions}
+        if not asked:
+            return {}
+        found = self._client.list_offsets(asked, request_timeout=ANSWER_S_MAX)
+        ends = {}
+        for place, answer in found.items():
+            try:
+                ends[place.partition] = int((await asyncio.wrap_future(answer)).offset)
+            except KafkaException as error:
+                logger.debug("no answer partition=%d error=%s", place.partition, error)
+        return ends
 
 
 def _counts(client: Producer) -> dict[str, int]:

@@ -61,8 +61,8 @@ class Partitions:
                 self._resting.set()
 
     def live(self) -> list[Shard]:
-        """Return the shards."""
-        return list(self._shards.values())
+        """Return the shards that take records."""
+        return list(self._shards.values()) if self._open else []
 
     def progress(self, shard: Shard) -> None:
         """Note that a shard took a record: something may have waited for it."""

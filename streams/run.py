@@ -18,12 +18,14 @@ from schemas.errors import BrokerError, ConfigError, Problem
 from schemas.records import ClusterInfo
 from schemas.settings import Settings
 from schemas.telemetry import Telemetry
+from schemas.topics import TopicName
 from streams.app import make_app
 from streams.consumer import ReplayingApp
 from streams.core.cluster import Context
 from streams.core.evaluate import Limits
-from streams.kafka import partitions_of, topic_ids
+from streams.kafka import LogEnds, partitions_of, topic_ids
 from streams.rulefiles import configured_rules
+from streams.silence import Silence
 from streams.stage import Stage
 from streams.worker import STAGE_NAME, Worker
 
@@ -67,11 +69,13 @@ async def _stream(stage: Stage, broker: run.Broker, password: str | None, url: s
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     app = make_app(settings, broker, password)
     worker = Worker(app, stage)
+    log_ends = LogEnds(settings, broker, password, TopicName.SCRAPES)
+    silence = Silence(worker.partitions, worker.publisher, log_ends, worker.now)
     ends: set[asyncio.Future[None]] = {
         worker.failed,
         asyncio.ensure_future(_until_set(stop)),
         asyncio.ensure_future(_faust(app)),
-        asyncio.ensure_future(worker.write_silence()),
+        asyncio.ensure_future(silence.run()),
     }
     announced = asyncio.ensure_future(_announce(settings, worker, url))
     try:

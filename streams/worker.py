@@ -24,16 +24,15 @@ from schemas.topics import TopicName
 from schemas.undecodable import WINDOW, Undecodable
 from streams import fault
 from streams.consumer import ReplayingApp
-from streams.core.assemble import target_of
+from streams.core.hearing import Now
 from streams.core.outputs import Outputs
-from streams.core.shard import Now, Shard
+from streams.core.shard import Shard
 from streams.core.state import INPUTS, table_key
 from streams.outputs import Publisher, raw_topic
 from streams.partitions import Partitions
 from streams.stage import Stage
 
 STAGE_NAME: Final = "streams"
-SILENCE_CHECK_S: Final = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class Worker:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._clock, self._telemetry = stage.clock, stage.telemetry
         names = topic_names(stage.settings.kafka)
-        self._publisher = Publisher(app, names, stage.telemetry)
+        self.publisher = Publisher(app, names, stage.telemetry)
         self._share_max = stage.settings.streams.undecodable_share_max
         self._undecodable = Undecodable(self._share_max)
         self._faults = fault.Faults()
@@ -59,18 +58,6 @@ class Worker:
         self.partitions = Partitions(app, stage, self._table)
         for topic in INPUTS:
             app.agent(raw_topic(app, names[topic]), name=f"streams.{topic}")(self._agent(topic))
-
-    async def write_silence(self) -> None:
-        """Write the `silent` records that are due, again and again."""
-        while True:
-            await asyncio.sleep(SILENCE_CHECK_S)
-            for shard in self.partitions.live():
-                for envelope in shard.silent(self._now()):
-                    logger.warning(
-                        "nothing heard cluster=%s target=%s: %s",
-                        *(envelope.cluster, target_of(envelope), envelope.reason),
-                    )
-                    await self._publisher.silent(shard.partition, envelope)
 
     def _agent(self, topic: TopicName) -> Callable[[Any], Any]:
         async def agent(stream: Any) -> None:  # Faust's types lack noack
@@ -106,7 +93,8 @@ class Worker:
         if not self.failed.done():
             self.failed.set_exception(error)
 
-    def _now(self) -> Now:
+    def now(self) -> Now:
+        """Return what the two clocks show."""
         return Now(wall_ms(), self._clock.now_ms())
 
     async def _take(self, shard: Shard, topic: TopicName, event: EventT[Any]) -> None:
@@ -116,7 +104,7 @@ class Worker:
         self._telemetry.set(Metric.LAG, age_s, topic=topic)
         began = time.perf_counter()
         try:
-            result = shard.on_record(topic, offset, value, self._now())
+            result = shard.on_record(topic, offset, value, self.now())
         except DecodeError as error:
             await self._refuse(topic, event, error)
             return
@@ -127,7 +115,7 @@ class Worker:
         outputs = result.outputs
         if outputs.indicators or outputs.alerts:
             self._telemetry.observe(Metric.EVALUATION_DURATION, time.perf_counter() - began)
-        await self._publisher.publish(result.cluster, shard.partition, outputs)
+        await self.publisher.publish(result.cluster, shard.partition, outputs)
         self._faults.at(fault.SENT)
         self._save(result.cluster, outputs)
         self._count(result.cluster, outputs)
@@ -153,7 +141,7 @@ class Worker:
     async def _refuse(self, topic: TopicName, event: EventT[Any], error: DecodeError) -> None:
         message = event.message
         self._telemetry.count(Metric.DEAD_LETTERS, topic=topic)
-        await self._publisher.dead_letter(
+        await self.publisher.dead_letter(
             dead_letter(
                 message.value,
                 error,

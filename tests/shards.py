@@ -18,10 +18,11 @@ from schemas.records import Alert, Change, LogBatch, LogLine, Op
 from schemas.topics import TopicName
 from streams.core import state
 from streams.core.cluster import Context
+from streams.core.hearing import Now
 from streams.core.outputs import Outputs
 from streams.core.rules.files import RuleSet, load_rules
 from streams.core.samples import Scrape
-from streams.core.shard import Now, Shard
+from streams.core.shard import Shard
 from streams.core.state import INPUTS
 from tests.scrapes import CLUSTER, scrape
 

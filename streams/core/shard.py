@@ -23,6 +23,7 @@ from schemas.records import Change, LogBatch, Outcome, ScrapeEnvelope
 from schemas.topics import TopicName
 from streams.core import state
 from streams.core.cluster import ClusterEngine, Context
+from streams.core.hearing import Hearing, Now
 from streams.core.outputs import Outputs
 from streams.core.state import INPUTS
 
@@ -39,14 +40,6 @@ class Result:
     outputs: Outputs
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
-    """The worker's two clocks."""
-
-    wall_ms: int
-    event_ms: int
-
-
 class Shard:
     """The clusters of one partition."""
 
@@ -56,6 +49,7 @@ class Shard:
         self.partition = partition
         self.engines: dict[str, ClusterEngine] = {}
         self.received: dict[TopicName, int] = {}  # last offset of each topic that was taken
+        self.hearing = Hearing()
         self._partitions = partitions
         self._context = context
         self._clusters_max = clusters_max
@@ -164,11 +158,21 @@ class Shard:
             return self._on_fact(topic, offset, batch, now, before)
         return None  # audit: no rule reads it yet
 
-    def silent(self, now: Now) -> list[ScrapeEnvelope]:
-        """Return the `silent` records to write; none before everything was read again."""
-        if self.waits_for_facts or self.replaying:
+    @property
+    def read(self) -> int:
+        """The last offset of scrapes that was taken."""
+        return self.received[TopicName.SCRAPES]
+
+    def silent(self) -> list[ScrapeEnvelope]:
+        """Return the `silent` records to write; none unless everything was heard till lately."""
+        moment = self.hearing.moment(self.read)
+        if moment is None or self.waits_for_facts or self.replaying:
             return []
-        return [one for engine in self.engines.values() for one in engine.silent(now.event_ms)]
+        at_ms = moment.now.event_ms
+        if moment.deaf:
+            for engine in self.engines.values():
+                engine.heard_ms = at_ms
+        return [one for engine in self.engines.values() for one in engine.silent(at_ms)]
 
     def _want(self, topic: TopicName, offset: int) -> None:
         self._wanted[topic] = min(offset, self._wanted.get(topic, offset))

@@ -1,7 +1,9 @@
 """The worker as a real process, on the embedded broker and on a real one."""
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -219,6 +221,27 @@ def test_a_silent_fleet_becomes_records_and_an_alert(bus: Bus) -> None:
     assert {Outcome.SILENT} == {one.outcome for one in silent}
     assert start_ms + 19_000 == silent[0].tick_ms
     assert b"silent" == bus.log.read(TopicName.SCRAPES)[-1].headers[Header.OUTCOME]
+
+
+def test_a_worker_that_was_paused_declares_nobody_silent(bus: Bus) -> None:
+    running = bus.stages.start(STREAMS)
+
+    def scrape_for(seconds: int) -> None:
+        for _ in range(seconds):
+            log = Log()
+            log.scrape(requests([1], int(time.time() * 1000), interval_ms=1_000))
+            bus.feed(log.entries)
+            time.sleep(1.0)
+
+    scrape_for(3)
+    os.kill(running.pid, signal.SIGSTOP)
+    scrape_for(8)
+    os.kill(running.pid, signal.SIGCONT)
+    scrape_for(8)
+
+    scrapes = [decode_scrape(one.value).envelope for one in bus.log.read(TopicName.SCRAPES)]
+    assert [Outcome.OK] * 19 == [one.outcome for one in scrapes]
+    assert "nothing heard" not in bus.stages.tail(STREAMS)
 
 
 def test_alerts_are_shown_and_followed(bus: Bus) -> None:
