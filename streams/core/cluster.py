@@ -48,11 +48,16 @@ class Context:
     """What all clusters of a worker share."""
 
     rules: RuleSet
-    rewind_ms: int
+    rewind_ms_min: int
     infos: Mapping[str, ClusterInfo] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     logs: Mapping[TopicName, str] = field(default_factory=lambda: dict.fromkeys(state.INPUTS, ""))
     """The ids of the topics; a topic that was made anew has another one."""
+
+    @property
+    def rewind_ms(self) -> int:
+        """How far back a replay reads: the longest window of the rules must be whole again."""
+        return max(self.rewind_ms_min, self.rules.program.wanted.retention_ms + state.NOTE_MS)
 
 
 class ClusterEngine:
@@ -266,7 +271,8 @@ class ClusterEngine:
                 out.writes[kind] = None
             else:
                 out.write(kind, one)
-        if self._watermark.newest_ms - self._noted_ms >= state.NOTE_MS:
+        every_ms = state.note_ms(self._context.rewind_ms)
+        if self._watermark.newest_ms - self._noted_ms >= every_ms:
             self._note(out, received)
         out.write(state.POSITION, self._position())
 

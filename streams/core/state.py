@@ -34,7 +34,9 @@ INPUTS: Final = (TopicName.SCRAPES, TopicName.CHANGES, TopicName.AUDIT, TopicNam
 
 VERSION: Final = 2
 NOTE_MS: Final = 60_000
-"""A rewind point is noted once in this much event time."""
+"""A rewind point is noted at most once in this much event time."""
+POINTS: Final = 11
+"""So many of them span a rewind that is longer than as many notes."""
 
 POSITION: Final = "position"
 NUMBERING: Final = "alerts"
@@ -160,9 +162,14 @@ def _fitted(point: RewindPoint, logs: Logs) -> RewindPoint:
     )
 
 
+def note_ms(rewind_ms: int) -> int:
+    """Return how much event time passes from one rewind point to the next."""
+    return max(NOTE_MS, -(-rewind_ms // POINTS))
+
+
 def points_kept(rewind_ms: int) -> int:
     """Return how many points are kept, so that one is always old enough."""
-    return -(-rewind_ms // NOTE_MS) + 2
+    return -(-rewind_ms // note_ms(rewind_ms)) + 2
 
 
 def point_kind(number: int, rewind_ms: int) -> str:

@@ -3,9 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.records import Status
 from schemas.topics import TopicName
-from tests.shards import Life, live
-from tests.stories import MINUTES, assert_same, story
+from streams.core.cluster import Context
+from tests.shards import Life, Log, live, requests, rules
+from tests.stories import MINUTES, T0, assert_same, story
 
 STORY = story()
 UNDISTURBED = live(STORY)
@@ -49,6 +51,20 @@ def crashed(cuts: list[int], *, saves: int | None) -> Life:
         if number in cuts:
             life.crash(STORY[:number], acknowledged=number - (saves is not None))
     return life
+
+
+def test_a_window_longer_than_the_configured_rewind_is_whole_after_a_crash() -> None:
+    rule = "{alert: Many, expr: 'sum(increase(requests_total[1h])) > 500'}"
+    context = Context(rules(f"groups: [{{name: g, rules: [{rule}]}}]"), 660_000)
+    log, life = Log(), Life(context)
+    for n in range(80 * 4):  # 1,000 requests in the 20th minute, and no more
+        log.scrape(requests([1_000 * (n > 80)], T0 + n * 15_000, interval_ms=15_000))
+    for number, entry in enumerate(log.entries, 1):
+        life.take(entry)
+        if number in {150, 200, 290, 310}:
+            life.crash(log.entries[:number])
+
+    assert [Status.FIRING] == [one.status for one in life.alerts().values()]
 
 
 def test_only_the_rewind_is_read_again() -> None:

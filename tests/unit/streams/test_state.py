@@ -81,6 +81,16 @@ def test_points_are_kept_as_long_as_the_rewind_needs_them() -> None:
     assert 13 + 1 == len(noted(100))
 
 
+@pytest.mark.parametrize(
+    ("rewind_s", "kept", "note_s"), [(60, 3, 60), (660, 13, 60), (3_960, 13, 360)]
+)
+def test_a_longer_rewind_needs_no_more_points(rewind_s: int, kept: int, note_s: int) -> None:
+    assert (kept, note_s * 1_000) == (
+        state.points_kept(rewind_s * 1_000),
+        state.note_ms(rewind_s * 1_000),
+    )
+
+
 def test_steps_after_the_point_are_known_in_order() -> None:
     found = saved(noted(30))
 
