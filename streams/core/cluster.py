@@ -31,13 +31,9 @@ from streams.core.promql.vector import EvaluationError
 from streams.core.rules.alerts import AlertBook
 from streams.core.rules.files import Group, RuleSet
 from streams.core.samples import FACTS_JOB, Scrape
-from streams.core.watermark import Budget, Verdict, Watermark, aligned
+from streams.core.watermark import GAP_MS, Budget, Verdict, Watermark, aligned
 
 FACTS_GROUP: Final = "facts"
-
-GAP_MS: Final = 900_000
-"""A jump of event time beyond this was an outage: the steps and evaluations within it never were.
-Shorter ones are filled by `silent` records."""
 
 Received = Mapping[TopicName, int]
 """The last offset of each topic that has come, whatever cluster it was about."""
@@ -177,6 +173,8 @@ class ClusterEngine:
         if verdict is not Verdict.ACCEPTED:
             if verdict is Verdict.LATE:
                 out.count(Metric.LATE, topic=TopicName.SCRAPES)
+            if verdict is Verdict.LEAP:
+                out.count(Metric.RECORDS_DROPPED, reason="leap")
             return False
         try:
             self._evaluator.accept(scrape)

@@ -4,6 +4,8 @@ the frontier of time, aligned moments, silent targets.
 The rule this file owns: only scrapes pass time. A moment has passed when every live target has
 scraped beyond it, or when the newest tick is beyond it by a grace; what is missing then is missing
 from the result. A live target's newest tick is at most 3 of its own intervals behind the newest.
+A leap of time is believed when a second record confirms it: one wrong clock would blind a cluster
+until real time has come as far.
 """
 
 from enum import Enum
@@ -19,6 +21,10 @@ GRACE_MS: Final = 15_000
 """How long a moment waits for live targets at least."""
 
 LIVE_INTERVALS: Final = 3
+GAP_MS: Final = 900_000
+"""A jump of event time beyond this was an outage: the steps and evaluations within it never were.
+Shorter ones are filled by `silent` records."""
+
 SILENT_MS_MAX: Final = 900_000
 """How long records are written for a silent target: then every window has run dry."""
 
@@ -32,6 +38,7 @@ class Verdict(Enum):
     ACCEPTED = "accepted"
     REPEATED = "repeated"  # the last accepted one, sent again
     LATE = "late"
+    LEAP = "leap"  # far beyond all others, and alone so far
 
 
 class TargetClock(msgspec.Struct, frozen=True, array_like=True):
@@ -48,6 +55,14 @@ class TargetClock(msgspec.Struct, frozen=True, array_like=True):
     labels: dict[str, str]
 
 
+class Leap(msgspec.Struct, frozen=True, array_like=True):
+    """A record from beyond the gap, of which one more is waited for."""
+
+    target: str
+    tick_ms: int
+    at_ms: int
+
+
 class WatermarkState(msgspec.Struct, frozen=True):
     """A snapshot."""
 
@@ -55,6 +70,7 @@ class WatermarkState(msgspec.Struct, frozen=True):
     newest_ms: int
     now_ms: int
     targets: list[TargetClock]
+    leap: Leap | None = None
 
 
 class Watermark:
@@ -66,13 +82,28 @@ class Watermark:
         self.first_ms: int | None = None  # tick of the first scrape ever
         self.newest_ms = 0  # newest tick
         self.now_ms = 0  # newest tick or request: the time of a live evaluation
+        self._leap: Leap | None = None  # the last one
 
     def judge(self, envelope: ScrapeEnvelope) -> Verdict:
-        """Tell whether a scrape is new for its target."""
+        """Tell whether a scrape is new for its target; a leap is remembered."""
         last = self._targets.get(target_of(envelope))
         if last is None or envelope.tick_ms > last.tick_ms:
-            return Verdict.ACCEPTED
+            return Verdict.LEAP if self._leaps(envelope) else Verdict.ACCEPTED
         return Verdict.REPEATED if envelope.scrape_id == last.scrape_id else Verdict.LATE
+
+    def _leaps(self, envelope: ScrapeEnvelope) -> bool:
+        """Tell whether a scrape is far beyond all others, and nothing confirms it yet.
+
+        Another target does, or a later tick of the same.
+        """
+        at_ms, far_ms = max(envelope.tick_ms, envelope.start_ms), _far_ms(envelope.interval_ms)
+        if not self.newest_ms or at_ms - self.newest_ms <= far_ms:
+            return False
+        one = Leap(target_of(envelope).key, envelope.tick_ms, at_ms)
+        before, self._leap = self._leap, one
+        if before is None or abs(at_ms - before.at_ms) > far_ms:
+            return True
+        return before.target == one.target and before.tick_ms >= one.tick_ms
 
     def accept(self, envelope: ScrapeEnvelope) -> None:
         """Let time pass by a scrape that was judged ACCEPTED."""
@@ -133,7 +164,7 @@ class Watermark:
     def snapshot(self) -> WatermarkState:
         """Return all of it as a value."""
         return WatermarkState(
-            self.first_ms, self.newest_ms, self.now_ms, list(self._targets.values())
+            self.first_ms, self.newest_ms, self.now_ms, [*self._targets.values()], self._leap
         )
 
     @classmethod
@@ -141,6 +172,7 @@ class Watermark:
         """Return the watermark of a snapshot."""
         made = cls(cluster)
         made.first_ms, made.newest_ms, made.now_ms = state.first_ms, state.newest_ms, state.now_ms
+        made._leap = state.leap
         made._targets = {
             Target(cluster, one.job, one.instance, one.path): one for one in state.targets
         }
@@ -181,6 +213,11 @@ class Watermark:
 
 def _next_silent(one: TargetClock) -> int:
     return one.tick_ms + LIVE_INTERVALS * one.interval_ms
+
+
+def _far_ms(interval_ms: int) -> int:
+    """Return how far beyond the newest tick that of a slow target may be."""
+    return max(GAP_MS, (LIVE_INTERVALS + 1) * interval_ms)
 
 
 def floor_ms(t_ms: int, interval_ms: int) -> int:

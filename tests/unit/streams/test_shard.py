@@ -182,6 +182,21 @@ def test_nobody_reads_back_for_a_cluster_that_is_long_gone() -> None:
     assert newer == seeks[TopicName.SCRAPES]
 
 
+def test_one_tick_from_the_future_blinds_nobody() -> None:
+    log, disturbed = Log(), Log()
+    for n, t_ms in enumerate(range(T, T + 300_000, 5_000)):
+        for one in (log, disturbed):
+            one.scrape(requests([n * 7], t_ms))
+        if n == 20:
+            disturbed.scrape(requests([n * 7], T + 86_400_000))
+
+    life = live(disturbed.entries)
+
+    assert live(log.entries).indicators() == life.indicators()
+    dropped = [one for out in life.sent for one in out.counts if one.labels.get("reason")]
+    assert [("leap", 1)] == [(one.labels["reason"], one.amount) for one in dropped]
+
+
 def test_no_value_of_the_table_grows_with_the_number_of_alerts() -> None:
     rule = "{alert: Many, expr: requests_total > 0, annotations: {summary: %s}}" % ("long" * 100)
     rule_set = rules(f"groups: [{{name: g, limit: 1500, rules: [{rule}]}}]")

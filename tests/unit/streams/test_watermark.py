@@ -1,9 +1,10 @@
 """Scrapes pass time, and nothing else."""
 
+import msgspec
 import pytest
 
 from schemas.records import Outcome
-from streams.core.watermark import SILENT_MS_MAX, Budget, Verdict, Watermark, aligned
+from streams.core.watermark import GAP_MS, SILENT_MS_MAX, Budget, Verdict, Watermark, aligned
 from tests.scrapes import CLUSTER, failed
 from tests.shards import requests
 
@@ -59,6 +60,44 @@ def test_only_a_newer_tick_is_accepted() -> None:
     assert Verdict.REPEATED is mark.judge(requests([1], T + 15 * S, instance="a").envelope)
     assert Verdict.LATE is mark.judge(requests([1], T, instance="a").envelope)
     assert Verdict.ACCEPTED is mark.judge(requests([1], T, instance="b").envelope)
+
+
+FAR = GAP_MS // S + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "s", "verdict"),
+    [
+        pytest.param("b", FAR, Verdict.ACCEPTED, id="another target"),
+        pytest.param("a", FAR + 20, Verdict.ACCEPTED, id="its next tick"),
+        pytest.param("a", FAR + 5, Verdict.LEAP, id="the same again"),
+        pytest.param("b", 3 * FAR, Verdict.LEAP, id="another time"),
+        pytest.param("b", 20, Verdict.ACCEPTED, id="no leap"),
+    ],
+)
+def test_a_leap_is_believed_when_a_second_record_confirms_it(
+    name: str, s: int, verdict: Verdict
+) -> None:
+    mark = watermark(("a", 0), ("b", 5))
+
+    assert Verdict.LEAP is mark.judge(requests([1], T + (FAR + 5) * S, instance="a").envelope)
+    again = Watermark.restore(CLUSTER, mark.snapshot())
+
+    assert verdict is again.judge(requests([1], T + s * S, instance=name).envelope)
+    assert T + 5 * S == mark.newest_ms
+
+
+def test_a_request_from_far_ahead_of_its_tick_is_a_leap() -> None:
+    mark, one = watermark(("a", 0)), requests([1], T + 15 * S, instance="a").envelope
+
+    assert Verdict.LEAP is mark.judge(msgspec.structs.replace(one, start_ms=T + FAR * S))
+
+
+def test_a_slow_target_does_not_leap() -> None:
+    mark = watermark(("a", 0), interval_ms=3_600_000)
+    one = requests([1], T + 3_600 * S, instance="a", interval_ms=3_600_000)
+
+    assert Verdict.ACCEPTED is mark.judge(one.envelope)
 
 
 def test_silence_is_due_three_intervals_after_the_last_word() -> None:
