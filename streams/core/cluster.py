@@ -28,12 +28,16 @@ from streams.core.evaluate import Evaluator, Limits
 from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
 from streams.core.outputs import Outputs, fact_rows
 from streams.core.promql.vector import EvaluationError
-from streams.core.rules.alerts import AlertBook
+from streams.core.rules.alerts import UNKNOWN_MS, AlertBook
 from streams.core.rules.files import Group, RuleSet
 from streams.core.samples import FACTS_JOB, Scrape
 from streams.core.watermark import GAP_MS, Budget, Verdict, Watermark, aligned
 
 FACTS_GROUP: Final = "facts"
+
+SILENCE_MS_MAX: Final = 86_400_000
+SLACK_MS: Final = 60_000
+"""Records come one by one: what is due is noticed at the next."""
 
 Received = Mapping[TopicName, int]
 """The last offset of each topic that has come, whatever cluster it was about."""
@@ -54,6 +58,18 @@ class Context:
     def rewind_ms(self) -> int:
         """How far back a replay reads: the longest window of the rules must be whole again."""
         return max(self.rewind_ms_min, self.rules.program.wanted.retention_ms + state.NOTE_MS)
+
+    @property
+    def silence_ms(self) -> int:
+        """How long records are written for silent targets: until nothing they made is unknown.
+
+        An alert goes on while its window has samples and `keep_firing_for` holds it; after that it
+        is unknown for a while, and only records let it end.
+        """
+        program = self.rules.program
+        kept_ms = max((plan.rule.keep_firing_for_ms for plan in program.alerts), default=0)
+        longest_ms = program.wanted.retention_ms + kept_ms + UNKNOWN_MS + SLACK_MS
+        return min(longest_ms, SILENCE_MS_MAX)
 
 
 class ClusterEngine:
@@ -148,7 +164,8 @@ class ClusterEngine:
         """Return the records to write for targets of which nobody hears, at the worker's time."""
         if self.heard_ms is None:
             self.heard_ms = now_ms
-        due = self._watermark.silent(now_ms, self.heard_ms)
+        lasts_ms = self._context.silence_ms
+        due = self._watermark.silent(now_ms, self.heard_ms, silence_ms=lasts_ms)
         due = [one for one in due if one.tick_ms > self._asked.get(target_of(one), 0)]
         self._asked |= {target_of(one): one.tick_ms for one in due}
         return due

@@ -25,9 +25,6 @@ GAP_MS: Final = 900_000
 """A jump of event time beyond this was an outage: the steps and evaluations within it never were.
 Shorter ones are filled by `silent` records."""
 
-SILENT_MS_MAX: Final = 900_000
-"""How long records are written for a silent target: then every window has run dry."""
-
 FORGET_MS: Final = 3_600_000
 BURST: Final = 5.0
 
@@ -149,16 +146,18 @@ class Watermark:
         live = (one.interval_ms for one in self._targets.values() if self._is_live(one))
         return max(live, default=GRACE_MS)
 
-    def silent(self, now_ms: int, heard_ms: int) -> list[ScrapeEnvelope]:
+    def silent(self, now_ms: int, heard_ms: int, *, silence_ms: int) -> list[ScrapeEnvelope]:
         """Return the `silent` records that are due.
 
         `heard_ms` is when the worker last heard of the cluster, on the clock of `now_ms`. A record
-        is due when that is as long ago as it says, in steps of 3 intervals, for 15 minutes.
+        is due when that is as long ago as it says, in steps of 3 intervals, until one is
+        `silence_ms` after the last word or later.
         """
         return [
             self._silence(target, one)
             for target, one in self._targets.items()
-            if _next_silent(one) - one.heard_ms <= min(now_ms - heard_ms, SILENT_MS_MAX)
+            if _next_silent(one) - one.heard_ms <= now_ms - heard_ms
+            and one.tick_ms - one.heard_ms < silence_ms
         ]
 
     def snapshot(self) -> WatermarkState:

@@ -1,8 +1,11 @@
 """Nobody was silent whom the worker could not hear."""
 
-from schemas.records import Outcome
+from schemas.arrow import SCRAPE_SCHEMA, empty_rows
+from schemas.records import Outcome, Status
+from streams.core.cluster import Context
 from streams.core.hearing import DEAF_MS, Hearing, Now
-from tests.shards import Life, Log, requests
+from streams.core.samples import Scrape
+from tests.shards import Life, Log, requests, rules
 
 T = 1_700_000_010_000
 S = 1_000
@@ -88,3 +91,24 @@ def test_what_the_worker_writes_itself_is_no_sign_of_life() -> None:
         one.life.shard.hearing.asked(at(s), 2)
         ticks += [(silence.tick_ms - T) / S for silence in one.life.shard.silent()]
     assert [90.0] == ticks
+
+
+def test_an_alert_of_a_dead_fleet_becomes_unknown_and_ends() -> None:
+    rule = "{alert: Busy, expr: 'rate(requests_total[10m]) > 1', keep_firing_for: 5m}"
+    life = Life(Context(rules(f"groups: [{{name: g, rules: [{rule}]}}]"), 660_000))
+    log = Log()
+    for s in range(0, 900, 15):
+        log.scrape(requests([s * 10], T + s * S, interval_ms=15_000))
+    for entry in log.entries:
+        life.take(entry)
+    assert [Status.FIRING] == [one.status for one in life.alerts().values()]
+
+    for tick in range(24 * 240):  # a day, asked every 15 s of it
+        life.shard.hearing.asked(at(tick, event_s=900 + tick * 15), len(log.entries))
+        for silence in life.shard.silent():
+            log.scrape(Scrape(silence, empty_rows(SCRAPE_SCHEMA), 0))
+            life.take(log.entries[-1])
+
+    told = [(one.status, one.reason) for one in life.alerts().values()]
+    assert [(Status.FIRING, ""), (Status.UNKNOWN, ""), (Status.RESOLVED, "inputs_gone")] == told
+    assert len(log.entries) < 120
