@@ -296,6 +296,7 @@ class ClusterEngine:
         self._noted_ms = self._watermark.newest_ms
         next_offset = received[TopicName.SCRAPES] + 1
         waiting = self._assembler.first_offset
+        out.count(Metric.LIMIT_HITS, self._facts.settle(), limit="facts_pending")
         point = state.RewindPoint(
             number=self._points + 1,
             newest_ms=self._noted_ms,

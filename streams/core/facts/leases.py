@@ -20,6 +20,10 @@ LEASES_MAX: Final = 1_000
 """Per cluster; further ones are left out, and counted."""
 
 
+NAME_CHARS_MAX: Final = 512
+"""Of a lease or its holder, above any of Kubernetes; what is longer is cut."""
+
+
 class LeaseSeen(msgspec.Struct, frozen=True, array_like=True):
     """What one change says about a lease."""
 
@@ -48,9 +52,9 @@ def lease_seen(change: Change) -> LeaseSeen | None:
     spec = spec if isinstance(spec, dict) else {}
     transitions, holder = spec.get("leaseTransitions"), spec.get("holderIdentity")
     return LeaseSeen(
-        name,
+        name[:NAME_CHARS_MAX],
         _milliseconds(spec.get("renewTime")),
-        holder if isinstance(holder, str) else "",
+        holder[:NAME_CHARS_MAX] if isinstance(holder, str) else "",
         transitions if isinstance(transitions, int) else None,
         change.op is Op.DELETED,
     )

@@ -18,6 +18,8 @@ OTHER: Final = "other"
 TEMPLATES_MAX: Final = 500
 """Pairs of component, level and template per cluster."""
 TEMPLATE_CHARS_MAX: Final = 200
+NAME_CHARS_MAX: Final = 100
+"""Of a component or a level; what is longer is cut."""
 
 Kind = tuple[str, str, str]  # component, level, template
 
@@ -39,10 +41,13 @@ class LineCount(msgspec.Struct, frozen=True, array_like=True):
 def lines_seen(batch: LogBatch, step_ms: int) -> list[tuple[int, LinesSeen]]:
     """Return the lines of a batch, counted by the step of `step_ms` that each belongs to."""
     counts = Counter(
-        (line.ts_ms // step_ms, (batch.job, line.level, line.template[:TEMPLATE_CHARS_MAX]))
-        for line in batch.lines
+        (line.ts_ms // step_ms, _kind(batch.job, line.level, line.template)) for line in batch.lines
     )
     return [(step, LinesSeen(kind, count)) for (step, kind), count in counts.items()]
+
+
+def _kind(component: str, level: str, template: str) -> Kind:
+    return component[:NAME_CHARS_MAX], level[:NAME_CHARS_MAX], template[:TEMPLATE_CHARS_MAX]
 
 
 class LogLines:

@@ -3,7 +3,8 @@ step closes. Out: the samples of each step.
 
 The rule this file owns: a step is 5 s of event time. When it closes it folds every record that was
 received by then and belongs to it, or to an earlier step: such a one is late, and counted. What was
-received by then is a pair of offsets, so a replay that is given them folds the same records.
+received by then is a pair of offsets, so a replay that is given them folds the same records. What
+may wait is bounded: further records are folded at once, and counted.
 
     records   |--a--b--|--c-----|          a, b and the late d are folded when step 1 and 2 close:
     received     a  b    c   d                step 1: a b     step 2: c d
@@ -26,10 +27,12 @@ STEP_MS: Final = 5_000
 CLOSE_AFTER_MS: Final = 5_000
 """A step closes when event time has passed its end by this: records need time to come, too."""
 
-PENDING_MAX: Final = 100_000
-"""Records that wait for their step; further ones are folded by the next step that closes."""
+PENDING_MAX: Final = 50_000
+"""Records that wait for their step: a replay reads all facts of its time before its scrapes."""
 
-_AT_ONCE: Final = -1
+PENDING_SAVED_MAX: Final = 3_000
+"""The same in a snapshot, which has to fit into a value of the table. For a cluster that was never
+scraped no time passes: no more than this wait for it."""
 
 
 class Pending(msgspec.Struct, frozen=True, array_like=True):
@@ -118,12 +121,26 @@ class Facts:
         limits = 0
         this = upto.end_ms // STEP_MS - 1
         for one in self._take(this, upto):
-            if _AT_ONCE < one.step < this:
+            if one.step < this:
                 late[one.topic] = late.get(one.topic, 0) + 1
             limits += not self._fold(one)
         samples = (*self._leases.samples(upto.end_ms), *self._lines.samples())
         self.end_ms += STEP_MS
         return Step(upto.end_ms, samples, late, limits)
+
+    def settle(self) -> int:
+        """Fold what is too much for a snapshot, the farthest ahead first; return how much it was.
+
+        Records of time to come are few, unless somebody's clock is wrong.
+        """
+        surplus = self._waiting - PENDING_SAVED_MAX
+        if surplus <= 0:
+            return 0
+        waiting = [one for step in sorted(self._pending) for one in self._pending[step]]
+        self._keep(waiting[:-surplus])
+        for one in sorted(waiting[-surplus:], key=lambda one: one.offset):
+            self._fold(one)
+        return surplus
 
     def snapshot(self) -> FactsState:
         """Return all of it as a value."""
@@ -136,16 +153,22 @@ class Facts:
         made = cls()
         made.end_ms = state.end_ms
         made._leases, made._lines = Leases(dict(state.leases)), LogLines(state.lines)
-        for one in state.pending:
-            made._pending.setdefault(one.step, []).append(one)
-        made._waiting = len(state.pending)
+        made._keep(state.pending)
         return made
 
+    def _keep(self, waiting: Iterable[Pending]) -> None:
+        self._pending, self._waiting = {}, 0
+        for one in waiting:
+            self._pending.setdefault(one.step, []).append(one)
+            self._waiting += 1
+
     def _wait(self, one: Pending) -> bool:
-        room = self._waiting < PENDING_MAX
-        step = one.step if room else _AT_ONCE
-        self._pending.setdefault(step, []).append(msgspec.structs.replace(one, step=step))
-        self._waiting += 1
+        room = self._waiting < (PENDING_SAVED_MAX if self.end_ms is None else PENDING_MAX)
+        if room:
+            self._pending.setdefault(one.step, []).append(one)
+            self._waiting += 1
+        else:
+            self._fold(one)
         return room
 
     def _take(self, upto_step: int, upto: StepOffsets) -> Iterable[Pending]:

@@ -1,12 +1,22 @@
 """Changes and log lines become series, step by step."""
 
+import msgspec
 import pytest
 
 from schemas.codec import decode
 from schemas.records import Change, LogBatch, Op
 from schemas.topics import TopicName
-from streams.core.facts import leases, logs
-from streams.core.facts.steps import STEP_MS, Facts, Step, StepOffsets
+from streams.core.facts import leases, logs, steps
+from streams.core.facts.logs import LinesSeen
+from streams.core.facts.steps import (
+    PENDING_SAVED_MAX,
+    STEP_MS,
+    Facts,
+    Pending,
+    Step,
+    StepOffsets,
+)
+from streams.core.outputs import VALUE_BYTES_MAX
 from tests.shards import lease, lines
 
 T = 1_700_000_010_000  # a multiple of 5 s
@@ -141,6 +151,44 @@ def test_leases_beyond_the_limit_are_left_out_and_counted() -> None:
         facts.on_change(number, change(T, name=f"l{number}"))
 
     assert 5 == close(facts, changes=10_000).limits
+
+
+def test_a_cluster_without_scrapes_keeps_few_records_waiting() -> None:
+    facts = Facts()
+    room = [facts.on_logs(offset, batch(T + offset)) for offset in range(PENDING_SAVED_MAX + 9)]
+
+    assert 9 == room.count(False)
+    assert PENDING_SAVED_MAX == len(facts.snapshot().pending)
+    facts.open(T)
+    assert PENDING_SAVED_MAX + 9 == values(close(facts, logs=10_000))["planewatch_log_lines_total"]
+
+
+def test_records_beyond_the_limit_are_folded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "PENDING_MAX", 2)
+    facts = opened()
+
+    room = [facts.on_logs(offset, batch(T + offset * STEP_MS)) for offset in range(4)]
+
+    assert [True, True, False, False] == room
+    assert 3.0 == values(close(facts))["planewatch_log_lines_total"]
+    assert 4.0 == values(close(facts))["planewatch_log_lines_total"]
+
+
+def test_a_snapshot_holds_no_more_than_fits_into_the_table() -> None:
+    facts, far_ms = opened(), 10**15
+    for offset in range(PENDING_SAVED_MAX):
+        facts.on_logs(offset, batch(far_ms + offset, template="\u2603" * 300))
+    for offset in range(7):
+        facts.on_logs(PENDING_SAVED_MAX + offset, batch(T))
+
+    assert 7 == facts.settle()
+    assert 0 == facts.settle()
+
+    assert PENDING_SAVED_MAX == len(facts.snapshot().pending)
+    assert 7.0 + 7.0 == sum(one.value for one in close(facts, logs=10_000).samples)
+    assert PENDING_SAVED_MAX - 7 == len(Facts.restore(facts.snapshot()).snapshot().pending)
+    plain = [Pending(1, 1, lines=LinesSeen(("etcd", "warn", "x" * 200), 1))] * PENDING_SAVED_MAX
+    assert len(msgspec.msgpack.encode(plain)) < VALUE_BYTES_MAX
 
 
 def test_a_step_closes_when_time_has_passed_its_end_by_five_seconds() -> None:
