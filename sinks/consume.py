@@ -30,7 +30,7 @@ from sinks.core.batching import Batch, Limits
 from sinks.core.messages import Decoded, Fate, Message, coordinate
 from sinks.core.rows import decode_message
 from sinks.engine import address
-from sinks.flush import DeadLetters, Flusher
+from sinks.flush import MEMBER_S, DeadLetters, Flusher
 from sinks.kafka import ANSWER_S_MAX, Topics, base_settings, find_topics
 from sinks.positions import next_offsets, note_gap, source_numbers, stored
 from sinks.store import Store
@@ -125,6 +125,7 @@ class Session:
                 "group.id": f"{settings.kafka.prefix}-sinks",
                 "partition.assignment.strategy": "range",  # partition n of all topics goes together
                 "session.timeout.ms": 10_000,
+                "max.poll.interval.ms": int(MEMBER_S * 1000),
                 "enable.partition.eof": False,
             },
             logger=log,
