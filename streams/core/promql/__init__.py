@@ -2,7 +2,8 @@
 
 `selectors` and `labels` are the vocabulary; `columns`, `layout`, `series`, `views`, `history`,
 `counters` and `target` keep what rules select of each scrape; `plan` turns an expression into
-nodes; `leaves`, `aggregations`, `operators`, `matching`, `functions` and `quantile` are the nodes.
+nodes, `calls` those of functions, aggregations and operators; `leaves`, `aggregations`, `operators`,
+`matching`, `functions` and `quantile` are the nodes.
 A new function or operator is one small class or function and one line in a table.
 
 Everything follows Prometheus 3, except on purpose:

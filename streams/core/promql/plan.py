@@ -13,16 +13,16 @@ from typing import Any, Final, Protocol
 import promql_parser as ast
 
 from schemas import eras
-from streams.core.promql.aggregations import AGGREGATIONS, Aggregate
-from streams.core.promql.functions import EACH, Absent, Each, FromScalar, Time
+from streams.core.promql import calls
 from streams.core.promql.labels import NAME
 from streams.core.promql.leaves import Increase, Instant, Named, Number, Record, Recorded
-from streams.core.promql.matching import Matching
-from streams.core.promql.nodes import Node, walk
-from streams.core.promql.operators import SETS, Negate, Scalars, Sets, Vectors, WithScalar
-from streams.core.promql.quantile import Quantile
+from streams.core.promql.nodes import Node
+from streams.core.promql.operators import Negate
+from streams.core.promql.refusals import PlanError
 from streams.core.promql.selectors import Matcher, Op, Selector
 from streams.core.promql.target import SYNTHETIC
+
+__all__ = ["PlanError", "Planner", "parse"]
 
 WINDOW_MS_MAX: Final = 3_600_000
 """History is kept whole, so windows are bounded; longer ones need thinned history."""
@@ -33,10 +33,6 @@ EXPRESSION_DEPTH_MAX: Final = 100
 
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|#[^\n]*')
 _STEP: Final = re.compile(r"[-+*/%^<>=!(\[]|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
-
-
-class PlanError(ValueError):
-    """An expression cannot be evaluated here; the message says why and what to do."""
 
 
 class Recording(Protocol):
@@ -61,9 +57,10 @@ class Planner:
 
     def plan(self, text: str) -> Node:
         """Return the plan of an expression, or raise PlanError."""
-        return self._node(parse(text))
+        return self.node(parse(text))
 
-    def _node(self, expr: ast.Expr) -> Node:
+    def node(self, expr: ast.Expr) -> Node:
+        """Return the plan of a part of an expression; equal parts have one."""
         key = expr.prettify()
         if key not in self._nodes:
             self._depth += 1
@@ -83,11 +80,11 @@ class Planner:
 
     def inner(self, expr: ast.ParenExpr) -> Node:
         """Return the plan of what is in parentheses."""
-        return self._node(expr.expr)
+        return self.node(expr.expr)
 
     def negated(self, expr: ast.UnaryExpr) -> Node:
         """Return the plan of `-x`."""
-        return Negate(self._node(expr.expr))
+        return Negate(self.node(expr.expr))
 
     def instant(self, expr: ast.VectorSelector) -> Node:
         """Return the plan of a selector: scraped series, or a recorded name."""
@@ -111,46 +108,12 @@ class Planner:
             self._open.pop()
         return Named(selector, rules)
 
-    def aggregate(self, expr: ast.AggregateExpr) -> Node:
-        """Return the plan of an aggregation."""
-        op = str(expr.op)
-        if op not in AGGREGATIONS:
-            raise PlanError(f"{op} is not supported; aggregations are {', '.join(AGGREGATIONS)}")
-        source, modifier = self._node(expr.expr), expr.modifier
-        labels = frozenset(modifier.labels) if modifier is not None else frozenset()
-        by = modifier is None or modifier.type == ast.AggModifierType.By
-        if by:
-            _check_labels(source, labels)
-        return Aggregate(op, source, labels, by=by)
-
-    def binary(self, expr: ast.BinaryExpr) -> Node:
-        """Return the plan of an operator between two expressions."""
-        op, modifier = str(expr.op), expr.modifier
-        left, right = self._node(expr.lhs), self._node(expr.rhs)
-        matching, as_bool = _matching(modifier), modifier is not None and modifier.return_bool
-        if op == "atan2":
-            raise PlanError("atan2 is not supported")
-        if matching.on:
-            _check_labels(left, matching.labels)
-            _check_labels(right, matching.labels)
-        if op in SETS:
-            return Sets(op, left, right, matching)
-        if left.scalar and right.scalar:
-            return Scalars(op, left, right)
-        if left.scalar or right.scalar:
-            return WithScalar(op, left, right, as_bool=as_bool)
-        return Vectors(op, left, right, matching, as_bool=as_bool)
-
     def call(self, expr: ast.Call) -> Node:
         """Return the plan of a function."""
         name = expr.func.name
-        if name in EACH:
-            source, *numbers = expr.args
-            return Each(name, self._node(source), tuple(map(self._node, numbers)))
-        if name not in _FUNCTIONS:
-            known = ", ".join(sorted({*_FUNCTIONS, *EACH}))
-            raise PlanError(f"{name}() is not supported; functions are {known}")
-        return _FUNCTIONS[name](self, expr)
+        if name in _RANGES:
+            return _RANGES[name](self, expr)
+        return calls.call(self, expr, also=_RANGES)
 
     def increase(self, expr: ast.Call, *, per_second: bool) -> Node:
         """Return the plan of `rate` or `increase`."""
@@ -170,23 +133,6 @@ class Planner:
             raise PlanError(f"windows are at most {WINDOW_MS_MAX // 60_000} minutes")
         return Increase(selector, width_ms, per_second=per_second)
 
-    def absent(self, expr: ast.Call) -> Node:
-        """Return the plan of `absent`, with the labels that its selector fixes."""
-        (source,) = expr.args
-        while isinstance(source, ast.ParenExpr):
-            source = source.expr
-        fixed: dict[str, list[str]] = {}
-        if isinstance(source, ast.VectorSelector):
-            for matcher in source.matchers.matchers:
-                equal = matcher.op == ast.MatchOp.Equal and matcher.name != NAME
-                fixed.setdefault(matcher.name, []).append(matcher.value if equal else "")
-        labels = tuple((name, values[0]) for name, values in fixed.items() if len(values) == 1)
-        return Absent(self._node(source), labels)
-
-    def arguments(self, expr: ast.Call) -> list[Node]:
-        """Return the plans of all arguments."""
-        return [self._node(each) for each in expr.args]
-
 
 def parse(text: str) -> ast.Expr:
     """Return the syntax tree of an expression, or raise PlanError."""
@@ -200,22 +146,19 @@ def parse(text: str) -> ast.Expr:
         raise PlanError(f"not PromQL: {error}") from error
 
 
-_FUNCTIONS: Final[dict[str, Callable[[Planner, ast.Call], Node]]] = {
-    "absent": lambda planner, expr: planner.absent(expr),
-    "histogram_quantile": lambda planner, expr: Quantile(*planner.arguments(expr)),
+_RANGES: Final[dict[str, Callable[[Planner, ast.Call], Node]]] = {
     "increase": lambda planner, expr: planner.increase(expr, per_second=False),
     "rate": lambda planner, expr: planner.increase(expr, per_second=True),
-    "time": lambda planner, expr: Time(),
-    "vector": lambda planner, expr: FromScalar(*planner.arguments(expr)),
 }
+"""The functions that read more of a series than its present value."""
 
 _BUILDERS: Final[dict[type[Any], Callable[[Planner, Any], Node]]] = {
     ast.ParenExpr: Planner.inner,
     ast.NumberLiteral: lambda planner, expr: Number(expr.val),
     ast.UnaryExpr: Planner.negated,
     ast.VectorSelector: Planner.instant,
-    ast.AggregateExpr: Planner.aggregate,
-    ast.BinaryExpr: Planner.binary,
+    ast.AggregateExpr: calls.aggregate,
+    ast.BinaryExpr: calls.binary,
     ast.Call: Planner.call,
 }
 
@@ -269,30 +212,3 @@ def _check_name(name: str, matchers: Sequence[Matcher]) -> None:
             matcher.test()
         except ValueError as error:
             raise PlanError(str(error)) from error
-
-
-def _check_labels(source: Node, labels: frozenset[str]) -> None:
-    """Refuse to group or match by a label that a family below has lost."""
-    for node in walk(source):
-        for selector in node.selectors:
-            for label in sorted(labels):
-                if reason := eras.renamed_label(selector.name, label):
-                    raise PlanError(f"{selector.name}: {reason}")
-
-
-def _matching(modifier: ast.BinModifier | None) -> Matching:
-    if modifier is None:
-        return Matching()
-    fill = modifier.fill_values
-    if fill is not None and (fill.lhs is not None or fill.rhs is not None):
-        raise PlanError("fill values are not supported")
-    many = {"ManyToOne": "left", "OneToMany": "right"}.get(str(modifier.card).split(".")[-1], "")
-    labels, on = modifier.matching, False
-    if labels is not None:
-        on = labels.type == ast.LabelModifierType.Include
-    return Matching(
-        frozenset(labels.labels if labels is not None else ()),
-        on=on,
-        many=many,
-        include=tuple(modifier.group_labels or ()),
-    )
