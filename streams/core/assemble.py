@@ -3,9 +3,12 @@ whole scrapes.
 
 The rule this file owns: a scrape is whole or it never existed. Chunks come in order; a chunk that
 was sent twice is passed over, a chunk that is missing makes its scrape incomplete, and an older
-scrape that a spool sends late never displaces a newer one that is half here.
+scrape that a spool sends late never displaces a newer one that is half here. What is half here for
+3 intervals of event time is given up: the producer died in it, and a replay would begin there. A
+replay joins what was half here at its rewind point, and nothing else from before it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -18,6 +21,7 @@ from schemas.records import ScrapeEnvelope
 from schemas.series import layout_id
 from streams.core.samples import Scrape
 
+OPEN_INTERVALS_MAX: Final = 3
 OPEN_BYTES_MAX: Final = 256_000_000
 """Of all half-received scrapes of a cluster; beyond it the oldest are given up, and counted."""
 
@@ -35,6 +39,7 @@ class _Open:
     """A scrape whose last chunk has not come yet."""
 
     first_offset: int
+    since_ms: int  # event time
     envelope: ScrapeEnvelope
     batches: list[pa.RecordBatch] = field(default_factory=list)
     layouts: list[int] = field(default_factory=list)
@@ -55,9 +60,22 @@ class _Open:
 class Assembler:
     """The half-received scrapes of one cluster: at most one per target."""
 
-    def __init__(self, open_bytes_max: int = OPEN_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        open_bytes_max: int = OPEN_BYTES_MAX,
+        *,
+        known_to: int = -1,
+        waiting: Mapping[int, int] | None = None,
+        newest_ms: int = 0,
+    ) -> None:
+        """Begin, or go on from a rewind point.
+
+        known_to: the last offset before the point; waiting: as `waiting` said there.
+        """
         self._open: dict[Target, _Open] = {}
         self._open_bytes_max = open_bytes_max
+        self._known_to, self._known = known_to, dict(waiting or {})
+        self._newest_ms = newest_ms  # tick
 
     def add(self, offset: int, frame: Frame[ScrapeEnvelope]) -> tuple[Scrape | None, list[Dropped]]:
         """Take one chunk; return the scrape that it completes, and what was given up for it."""
@@ -69,17 +87,37 @@ class Assembler:
         dropped = []
         if envelope.chunk > 0:
             return None, [Dropped.INCOMPLETE]  # its beginning was lost, or given up before
+        if offset <= self._known_to and offset not in self._known:
+            return None, []  # it was whole at the rewind point, or given up
         if found is not None:
             dropped.append(Dropped.INCOMPLETE)
             if envelope.tick_ms < found.envelope.tick_ms:
                 return None, dropped
             del self._open[target]
-        opened = _Open(offset, envelope)
+        since_ms = self._known.pop(offset, max(envelope.tick_ms, self._newest_ms))
+        opened = _Open(offset, since_ms, envelope)
         opened.add(frame)
         if envelope.chunks == 1:
             return opened.whole(), dropped
         self._open[target] = opened
         return None, dropped + self._within_limits()
+
+    def pass_time(self, newest_ms: int) -> list[Dropped]:
+        """Give up what was half here for too long when event time has come to a newest tick."""
+        self._newest_ms = newest_ms
+        old = [
+            target
+            for target, one in self._open.items()
+            if newest_ms - one.since_ms > OPEN_INTERVALS_MAX * one.envelope.interval_ms
+        ]
+        for target in old:
+            del self._open[target]
+        return [Dropped.INCOMPLETE] * len(old)
+
+    @property
+    def waiting(self) -> dict[int, int]:
+        """The first offsets of what is half here, and since when it is, in event time."""
+        return {one.first_offset: one.since_ms for one in self._open.values()}
 
     @property
     def first_offset(self) -> int | None:

@@ -111,6 +111,11 @@ class ClusterEngine:
         made = cls(cluster, context, epoch=position.epoch)
         made.evaluated = position.evaluated
         made._watermark = Watermark.restore(cluster, point.watermark)
+        made._assembler = Assembler(
+            known_to=point.received[TopicName.SCRAPES],
+            waiting=point.waiting,
+            newest_ms=point.newest_ms,
+        )
         made._facts = Facts.restore(point.facts)
         made._book = AlertBook.restore(
             cluster,
@@ -151,13 +156,14 @@ class ClusterEngine:
         scrape, dropped = self._assembler.add(offset, frame)
         live = offset > self.evaluated
         self.evaluated = max(self.evaluated, offset)
-        for why in dropped:
-            out.count(Metric.RECORDS_DROPPED, reason=why.value)
         if scrape is not None and offset > self._join_only_to and self._accept(scrape, out):
+            dropped += self._assembler.pass_time(self._watermark.newest_ms)
             self._advance(out, received, live=live)
             if live:
                 self._judge_alerts(out)
                 self._save(out, received)
+        for why in dropped:
+            out.count(Metric.RECORDS_DROPPED, reason=why.value)
         return out if live else Outputs()
 
     def silent(self, now_ms: int) -> list[ScrapeEnvelope]:
@@ -306,6 +312,7 @@ class ClusterEngine:
             watermark=self._watermark.snapshot(),
             facts=self._facts.snapshot(),
             steps=self._steps_new,
+            waiting=self._assembler.waiting,
         )
         if out.write(state.point_kind(point.number, self._context.rewind_ms), point):
             self._points, self._steps_new = point.number, []

@@ -81,6 +81,7 @@ class RewindPoint(msgspec.Struct, frozen=True, kw_only=True):
     watermark: WatermarkState
     facts: FactsState
     steps: list[StepOffsets]  # closed since the point before
+    waiting: dict[int, int] = {}  # first offsets of what was half here: since when, in event time
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """A scrape is whole or it never existed."""
 
 import msgspec
+import pytest
 
 from schemas.arrow import Frame, decode_scrape
 from schemas.records import ScrapeEnvelope
 from streams.core.assemble import Assembler, Dropped
 from streams.core.samples import Scrape
+from tests.scrapes import STEP_MS
 from tests.shards import chunked, requests
 
 T = 1_700_000_000_000
@@ -49,6 +51,20 @@ def test_a_missing_chunk_makes_the_scrape_incomplete() -> None:
 
     assert (None, [Dropped.INCOMPLETE]) == assembler.add(1, third)
     assert assembler.first_offset is None
+
+
+@pytest.mark.parametrize("late_ms", [0, 600_000], ids=["in time", "from a spool"])
+def test_half_a_scrape_is_given_up_after_three_intervals(late_ms: int) -> None:
+    assembler = Assembler()
+    assembler.pass_time(T + late_ms)
+    first, second = frames(requests([1, 2], T), 2)
+    assembler.add(7, first)
+
+    assert [] == assembler.pass_time(T + late_ms + 3 * STEP_MS)
+    assert 7 == assembler.first_offset
+    assert [Dropped.INCOMPLETE] == assembler.pass_time(T + late_ms + 3 * STEP_MS + 1)
+    assert assembler.first_offset is None
+    assert (None, [Dropped.INCOMPLETE]) == assembler.add(8, second)
 
 
 def test_the_end_of_a_scrape_alone_is_nothing() -> None:

@@ -158,6 +158,48 @@ def test_a_scrape_cut_in_two_by_a_crash_is_joined() -> None:
         assert_same(live(log.entries), life)
 
 
+def test_half_a_scrape_of_a_target_that_never_returns_does_not_pin_the_replay() -> None:
+    log = Log()
+    log.scrape(requests([1, 2], T, instance="dead"), chunks=2)
+    del log.entries[1]
+    for n in range(1, 400):
+        log.scrape(requests([n], T + n * 5_000))
+    life = live(log.entries)
+
+    assert life.crash(log.entries) < 160  # 12 minutes, not everything
+    assert 1 == incomplete(life)
+
+
+def test_a_replay_gives_half_a_scrape_up_when_the_life_before_it_did() -> None:
+    slow = {"interval_ms": 300_000}
+    late = chunked(requests([1, 2], T - 600_000, instance="late", **slow), 2)
+    lost = chunked(requests([1, 2], T + 181_000, instance="lost"), 2)
+    log = Log()
+    for n in range(210):
+        if n == 36:
+            log.add(TopicName.SCRAPES, late[0])  # from a spool; its grace begins when it comes
+            log.add(TopicName.SCRAPES, lost[0])
+        log.scrape(requests([n], T + n * 5_000))
+        if n == 72:
+            log.add(TopicName.SCRAPES, lost[1])  # the first record after the rewind point
+    before = list(log.entries)
+    log.add(TopicName.SCRAPES, late[1])
+    log.scrape(requests([999], T + 1_050_000))
+
+    expected, life = live(log.entries), live(before)
+    assert 0 < life.crash(before) < 190
+    for entry in log.entries[len(before) :]:
+        life.take(entry)
+
+    assert_same(expected, life)
+    assert incomplete(expected) == incomplete(life) == 2
+
+
+def incomplete(life: Life) -> int:
+    counts = [one for out in life.sent for one in out.counts]
+    return sum(one.labels.get("reason") == "incomplete_scrape" for one in counts)
+
+
 def test_nobody_reads_back_for_a_cluster_that_is_long_gone() -> None:
     log = story(minutes=13)
     life = live(log)
