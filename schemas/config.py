@@ -220,7 +220,9 @@ def _problems(error: ValidationError, origins: Origins) -> Iterator[Problem]:
 
 def _hint(loc: tuple[int | str, ...]) -> str:
     model = _model_at(Settings, [str(part) for part in loc[:-1]])
-    near = difflib.get_close_matches(str(loc[-1]), list(model.model_fields), 1) if model else []
+    fields = model.model_fields.items() if model else ()
+    names = [field.alias or name for name, field in fields]
+    near = difflib.get_close_matches(str(loc[-1]), names, 1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

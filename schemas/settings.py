@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -214,11 +215,67 @@ class FrontSettings(Node):
     port: Port = 0
 
 
+def _duration(text: str) -> str:
+    if not re.fullmatch(
+        r"0|(?=\d)(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?", text
+    ):
+        raise ValueError("expected a duration as in rule files, as 90s or 1h30m")
+    return text
+
+
+Duration = Annotated[
+    str,
+    BeforeValidator(lambda given: "0" if type(given) is int and given == 0 else given),
+    AfterValidator(_duration),
+]
+"""A duration as Prometheus writes it."""
+
+
+class RuleOverride(Node):
+    """What is different of some rules, for some clusters; of two that set the same, the later."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    rule: str = Field(min_length=1)  # name or group/name; may hold * and ?
+    clusters: list[str] = []  # ids; may hold * and ?; empty: of any id
+    cluster_labels: dict[str, str] = {}  # as in clusters[].labels; values may hold * and ?
+    enabled: bool | None = None
+    threshold: float | None = Field(None, allow_inf_nan=False)
+    for_: Duration | None = Field(None, alias="for")
+    keep_firing_for: Duration | None = None
+    severity: str | None = Field(None, pattern=r"^[a-z][a-z0-9_-]{0,30}$")
+
+    @field_validator("clusters")
+    @classmethod
+    def _ids(cls, clusters: list[str]) -> list[str]:
+        if wrong := [one for one in clusters if not re.fullmatch(r"[a-z0-9.*?-]{1,63}", one)]:
+            raise ValueError(f"no cluster has such an id: {', '.join(wrong)}")
+        return clusters
+
+    @model_validator(mode="after")
+    def _changes(self) -> Self:
+        if not self.changes:
+            raise ValueError(f"changes nothing: it needs one of {', '.join(OVERRIDABLE)}")
+        return self
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The names of what it sets."""
+        given = (self.enabled, self.threshold, self.for_, self.keep_firing_for, self.severity)
+        return tuple(
+            name for name, value in zip(OVERRIDABLE, given, strict=True) if value is not None
+        )
+
+
+OVERRIDABLE = ("enabled", "threshold", "for", "keep_firing_for", "severity")
+
+
 class RulesSettings(Node):
-    """Rule files beside ours."""
+    """Rule files beside ours, and what is different of single rules."""
 
     paths: list[FilePath] = []
     shipped: bool = True
+    overrides: list[RuleOverride] = Field([], max_length=1_000)
 
 
 class ProducersSettings(Node):

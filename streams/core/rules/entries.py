@@ -21,6 +21,23 @@ _ZERO: Final = re.compile(r"0(?:ms|[smhdwy])?")
 DURATION_MAX: Final = timedelta(days=365)
 
 
+def parsed_ms(text: str) -> int:
+    """Return a duration.
+
+    Raises:
+        ValueError: it is none, or longer than a year.
+    """
+    if _ZERO.fullmatch(text):
+        return 0
+    try:
+        duration = promql_parser.parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no duration: {error}") from error
+    if duration > DURATION_MAX:
+        raise ValueError(f"{text} is longer than a year")
+    return round(duration.total_seconds() * 1000)
+
+
 class Problems:
     """What is wrong, in the order of reading."""
 
@@ -83,17 +100,11 @@ class Entry:
 
     def duration_ms(self, name: str) -> int:
         """Return a duration; 0 where it lacks."""
-        text = self.text(name)
-        if not text or _ZERO.fullmatch(text):
-            return 0
         try:
-            duration = promql_parser.parse_duration(text)
+            return parsed_ms(self.text(name) or "0")
         except ValueError as error:
-            self.problem(f"{name}: {text!r} is no duration: {error}", line=self.lines[name])
+            self.problem(f"{name}: {error}", line=self.lines[name])
             return 0
-        if duration > DURATION_MAX:
-            self.problem(f"{name}: {text} is longer than a year", line=self.lines[name])
-        return round(duration.total_seconds() * 1000)
 
     def texts(self, name: str) -> dict[str, str]:
         """Return a mapping of texts; empty where it lacks."""

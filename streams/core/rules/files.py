@@ -70,7 +70,32 @@ def load_rules(files: Mapping[str, str]) -> RuleSet:
         problems.add(error)
     if problems.found:
         raise RuleErrors(sorted(problems.found, key=lambda error: (error.file, error.line)))
-    return RuleSet(tuple(groups), _hash([_content(group) for group in groups]), program)
+    return _rule_set(tuple(groups), program)
+
+
+def recompiled(groups: tuple[Group, ...]) -> RuleSet:
+    """Return the rule set of groups that were loaded before and changed since.
+
+    Raises:
+        RuleErrors: one cannot be used as it is now.
+    """
+    program, errors = compile_rules(groups)
+    if errors:
+        raise RuleErrors(errors)
+    return _rule_set(groups, program)
+
+
+def _rule_set(groups: tuple[Group, ...], program: Program) -> RuleSet:
+    return RuleSet(groups, _hash([_content(group) for group in groups]), program)
+
+
+def revised(rule: AlertingRule) -> AlertingRule:
+    """Return a rule that changed since it was loaded, with what follows from its texts."""
+    templates = {f"labels.{name}": Template(text) for name, text in rule.labels.items()}
+    templates |= {f"annotations.{name}": Template(text) for name, text in rule.annotations.items()}
+    return replace(
+        rule, version=_hash(_content_of(rule)), judged=judged(rule.expr), templates=templates
+    )
 
 
 def _file(name: str, text: str, problems: Problems) -> list[Group]:

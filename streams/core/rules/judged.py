@@ -2,10 +2,12 @@
 with.
 
 The rule this file owns: it is the first comparison with a number, in reading order; an expression
-without one judges its first series.
+without one judges its first series. A product of numbers is a number, too: `> 14.4 * 0.01`.
 """
 
-from collections.abc import Iterator
+import operator as op
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 import promql_parser as ast
 
@@ -13,13 +15,21 @@ from streams.core.promql.operators import COMPARISONS
 from streams.core.promql.plan import parse
 from streams.core.rules.model import Judged
 
+_EQUAL: Final = ast.MatchOp.Equal
+_ARITHMETIC: Final[Mapping[str, Callable[[float, float], float]]] = {
+    "+": op.add,
+    "-": op.sub,
+    "*": op.mul,
+    "/": op.truediv,
+}
+
 
 def judged(text: str) -> Judged:
     """Return what the expression judges, or raise PlanError where it is no PromQL."""
     parsed = parse(text)
     for expr in _walk(parsed):
         if isinstance(expr, ast.BinaryExpr) and str(expr.op) in COMPARISONS:
-            threshold = _number(expr.rhs)
+            threshold = number_of(expr.rhs)
             if threshold is not None:
                 return _judged(expr.lhs, str(expr.op), threshold)
     return _judged(parsed, "", None)
@@ -33,13 +43,32 @@ def _judged(expr: ast.Expr, operator: str, threshold: float | None) -> Judged:
     return Judged(names[0] if names else "", operator, threshold, width_ms)
 
 
-def _number(expr: ast.Expr) -> float | None:
-    while isinstance(expr, ast.ParenExpr):
-        expr = expr.expr
+def names_read(text: str) -> set[str]:
+    """Return the names of the series that an expression reads, or raise PlanError."""
+    selectors = [one for one in _walk(parse(text)) if isinstance(one, ast.VectorSelector)]
+    matched = [each for one in selectors for each in one.matchers.matchers]
+    equal = {str(one.value) for one in matched if one.name == "__name__" and one.op == _EQUAL}
+    return equal | {one.name for one in selectors if one.name}
+
+
+def number_of(expr: ast.Expr) -> float | None:
+    """Return the number that an expression of nothing but numbers is; None for any other."""
+    if isinstance(expr, ast.ParenExpr):
+        return number_of(expr.expr)
     if isinstance(expr, ast.UnaryExpr):
-        inner = _number(expr.expr)
+        inner = number_of(expr.expr)
         return None if inner is None else -inner
+    if isinstance(expr, ast.BinaryExpr) and (apply := _ARITHMETIC.get(str(expr.op))):
+        left, right = number_of(expr.lhs), number_of(expr.rhs)
+        return None if left is None or right is None else _finite(apply, left, right)
     return expr.val if isinstance(expr, ast.NumberLiteral) else None
+
+
+def _finite(apply: Callable[[float, float], float], left: float, right: float) -> float | None:
+    try:
+        return apply(left, right)
+    except ZeroDivisionError:
+        return None
 
 
 def _walk(expr: ast.Expr) -> Iterator[ast.Expr]:

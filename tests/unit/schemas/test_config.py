@@ -136,3 +136,43 @@ def test_values_that_cannot_work_say_why(
     tmp_path: Path, text: str, path: str, message: str
 ) -> None:
     assert message in problems(tmp_path, text)[path].message
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "message"),
+    [
+        ("{rule: A}", "", "changes nothing: it needs one of enabled, threshold, for, "),
+        ("{rule: A, fro: 5m}", ".fro", "unknown key; did you mean for?"),
+        ("{rule: A, for: 5x}", ".for", "expected a duration as in rule files, as 90s or 1h30m"),
+        ("{rule: A, keep_firing_for: 5}", ".keep_firing_for", "should be a valid string"),
+        ("{rule: A, threshold: .nan}", ".threshold", "should be a finite number"),
+        ("{rule: A, severity: Bad one}", ".severity", "should match pattern"),
+        ("{for: 5m}", ".rule", "missing"),
+        (
+            "{rule: A, for: 5m, clusters: [ok, Prod]}",
+            ".clusters",
+            "no cluster has such an id: Prod",
+        ),
+    ],
+)
+def test_a_wrong_override_is_told_with_path_and_line(
+    tmp_path: Path, override: str, path: str, message: str
+) -> None:
+    found = problems(tmp_path, f"rules:\n  overrides:\n    - {override}\n")
+    (problem,) = found.values()
+    assert f"rules.overrides.0{path}" == problem.path
+    assert message in problem.message
+    assert f"{tmp_path / 'planewatch.yaml'}:3" == problem.origin
+
+
+def test_overrides_are_read_and_shown_as_they_are_written(tmp_path: Path) -> None:
+    file = tmp_path / "planewatch.yaml"
+    file.write_text("rules: {overrides: [{rule: A, for: 0, clusters: [a-*], threshold: 5}]}\n")
+    loaded = load(file, environ={})
+    (override,) = loaded.settings.rules.overrides
+    assert ("0", 5.0, ("threshold", "for")) == (
+        override.for_,
+        override.threshold,
+        override.changes,
+    )
+    assert ("rules.overrides.0.for", "0", f"{file}:1") in effective(loaded)

@@ -122,7 +122,7 @@ def test_a_file_may_be_empty(text: str) -> None:
         (rule("alert: a\nexpr: up\nlabels: {a-b: c}"), "f.yaml:6 labels: 'a-b' is no label name"),
         (rule("alert: a\nexpr: up\nexpr: up"), "f.yaml:6 expr is there twice"),
         (rule("alert: a\nexpr: sum(rate(x[5m])"), "f.yaml:5 not PromQL"),
-        (rule("alert: a\nexpr: |\n  topk(1, up)"), "f.yaml:5 topk is not supported"),
+        (rule("alert: a\nexpr: |\n  limitk(1, up)"), "f.yaml:5 limitk is not supported"),
         (rule("alert: a\nexpr: up\nannotations: {s: '{{ boom }}'}"), "annotations.s: boom is not"),
         (
             rule("alert: a\nexpr: b\n") + "      - record: b\n        expr: b + 1",
@@ -139,15 +139,15 @@ def test_problem(text: str, problem: str) -> None:
 def test_all_problems_of_all_files_are_told_in_order() -> None:
     found = problems(
         b_yaml="groups: [",
-        a_yaml=rule("alert: a\nexpr: topk(1, up)\nfor: x\nnonsense: 1"),
+        a_yaml=rule("alert: a\nexpr: limitk(1, up)\nfor: x\nnonsense: 1"),
         c_yaml=GOOD,
     )
     assert [one.split()[0] for one in found] == ["a.yaml:5", "a.yaml:6", "a.yaml:7", "b.yaml:1"]
 
 
 def test_the_message_holds_the_expression() -> None:
-    with pytest.raises(RuleErrors, match=r"f\.yaml:5: topk is not .*\n    expr: topk\(1, up\)"):
-        load_rules({"f.yaml": rule("alert: a\nexpr: topk(1, up)")})
+    with pytest.raises(RuleErrors, match=r"f\.yaml:5: limitk is not .*\n    expr: limitk\(1, up\)"):
+        load_rules({"f.yaml": rule("alert: a\nexpr: limitk(1, up)")})
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,8 @@ def test_the_message_holds_the_expression() -> None:
     [
         ("a:b:c_1m > 5", ("a:b:c_1m", ">", 5.0, 0)),
         ("rate(x_total[5m]) >= -1 and on() y > 2", ("x_total", ">=", -1.0, 300_000)),
+        ("x > (14.4 * 0.001) - 1 / 2", ("x", ">", 14.4 * 0.001 - 0.5, 0)),
+        ("x > 1 / 0", ("x", "", None, 0)),
         ("absent(up)", ("up", "", None, 0)),
         ("a > b", ("a", "", None, 0)),
         ("vector(1)", ("", "", None, 0)),
