@@ -4,7 +4,8 @@ results of recording rules, and the alerts whose condition is true.
 The rules this file owns:
 - The evaluator is a function of the calls it got: no clock, no chance. Targets are looked at in the
   order of their names, so results do not depend on who was scraped first.
-- `cluster` is on every result, also on that of `absent` and `vector`.
+- `cluster` is on every result, also on that of `absent` and `vector`. Where the cluster has no
+  name (the stories of rule tests), nothing is added and nothing is taken away.
 - A rule that fails, or gives more results than its limit, fails alone and visibly. A failed
   alerting rule says again what it said before: a failure ends no alert.
 - An alert that saw less than half of its window stays inactive.
@@ -29,6 +30,7 @@ from streams.core.promql.vector import EvaluationError, Vector, refuse_duplicate
 from streams.core.rules.files import AlertingRule, Group, RecordingRule, RuleSet
 from streams.core.rules.program import AlertPlan
 from streams.core.samples import FactSample, Scrape, facts_scrape
+from streams.core.watermark import forget_ms
 
 TARGETS_MAX: Final = 1_000
 COVERAGE_MIN: Final = 0.5
@@ -48,6 +50,10 @@ Failures = tuple[tuple[str, str], ...]
 """(rule, why)."""
 TargetKey = tuple[str, str, str]
 """Job, instance, path."""
+Source = tuple[str, int]
+"""Group and position of the recording rule that made a result."""
+Noted = tuple[int, Vector]
+"""When, and the result."""
 
 
 class Inputs(Enum):
@@ -83,20 +89,31 @@ class ActiveAlert:
 class Evaluator:
     """All series and windows of one cluster: a deterministic function of the calls."""
 
-    def __init__(self, rules: RuleSet, cluster: str, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        cluster: str,
+        limits: Limits | None = None,
+        *,
+        coverage_min: float = COVERAGE_MIN,
+    ) -> None:
         self.rules, self.cluster = rules, cluster
         self._limits = limits or Limits()
+        self._coverage_min = coverage_min  # of its window, below which no alert is believed
+        self._own = {"cluster": cluster} if cluster else {}  # labels of all that is here
         self.alert_failures: Failures = ()  # of the last evaluate_alerts
         self._program = rules.program
         self._plans = {plan.rule.id: plan for plan in self._program.alerts}
         self._strings = Strings()
         self._targets: dict[TargetKey, Target] = {}
-        self._recorded: dict[str, tuple[int, Vector]] = {}  # name: (time, results)
+        self._kept_to_ms: dict[TargetKey, int] = {}  # by target: until when it may be silent
+        self._recorded: dict[str, dict[Source, Noted]] = {}  # by name, as last evaluated
         self._active: dict[str, tuple[ActiveAlert, ...]] = {}  # by rule id, as last evaluated
 
     def accept(self, scrape: Scrape) -> None:
         """Take one scrape; they come in tick order per target, failed ones too."""
         envelope = scrape.envelope
+        self._forget(envelope.start_ms)
         job = JOB_ALIASES.get(envelope.job, envelope.job)
         key = (job, envelope.instance, envelope.path)
         labels = self._labels(envelope, job)
@@ -109,19 +126,24 @@ class Evaluator:
             self._targets[key] = target
             self._targets = dict(sorted(self._targets.items()))
         target.accept(scrape)
-        self._forget(target.newest_ms)
+        kept_ms = max(self._program.wanted.retention_ms, forget_ms(envelope.interval_ms))
+        self._kept_to_ms[key] = target.newest_ms + kept_ms
 
     def _labels(self, envelope: ScrapeEnvelope, job: str) -> dict[str, str]:
-        own = {"job": job, "instance": envelope.instance, "cluster": self.cluster}
-        every = {**envelope.target_labels, **own}
+        own = {"job": job, "instance": envelope.instance}
+        every = {**envelope.target_labels, **own, **self._own}
         return {name: text for name, text in every.items() if text}
 
     def _forget(self, now_ms: int) -> None:
-        """Drop removed targets that no window reaches any more."""
+        """Drop targets that nobody has scraped for long, and removed ones that no window reaches.
+
+        It comes before a scrape is taken: who returns begins anew, whoever of them is first.
+        """
         before_ms = now_ms - self._program.wanted.retention_ms
         for key, target in list(self._targets.items()):
-            if target.removed and target.newest_ms < before_ms:
-                del self._targets[key]
+            reached = target.newest_ms >= before_ms or not target.removed
+            if now_ms > self._kept_to_ms[key] or not reached:
+                del self._targets[key], self._kept_to_ms[key]
 
     def accept_facts(self, t_ms: int, step_ms: int, samples: Sequence[FactSample]) -> None:
         """Take all facts of one closed step, as a scrape of a target of job planewatch."""
@@ -138,32 +160,36 @@ class Evaluator:
         Rows without a number (an idle quantile) are visible to later rules but not published.
         """
         context = self._context(t_ms, live=False)
-        fresh: dict[str, list[Vector]] = {}
+        fresh: list[Vector] = []
         failures: list[tuple[str, str]] = []
-        for rule, node in self._program.records.get(group.name, ()):
+        for nth, (rule, node) in enumerate(self._program.records.get(group.name, ())):
             try:
                 result = self._record(context, rule, node, group.limit or self._limits.records_max)
             except EvaluationError as error:
                 failures.append((rule.name, str(error)))
                 continue
-            fresh.setdefault(rule.record, []).append(result)
-            together = union(fresh[rule.record])
-            self._recorded[rule.record] = (t_ms, together)
-            context.recorded[rule.record] = together
-        rows = self._rows([one for results in fresh.values() for one in results])
-        return GroupResult(rows, tuple(failures))
+            fresh.append(result)
+            self._note(context, rule.record, (group.name, nth), result)
+        return GroupResult(self._rows(fresh), tuple(failures))
+
+    def _note(self, context: Context, name: str, source: Source, result: Vector) -> None:
+        """Let later rules see a result, beside those that other rules recorded under its name."""
+        self._recorded.setdefault(name, {})[source] = (context.t_ms, result)
+        context.recorded[name] = self._recorded_at(name, context.t_ms)
+
+    def _recorded_at(self, name: str, t_ms: int) -> Vector:
+        found = sorted(self._recorded[name].items(), key=lambda one: one[0])
+        return union([result for _, (t, result) in found if t_ms - t <= LOOKBACK_MS])
 
     def _context(self, t_ms: int, *, live: bool) -> Context:
-        recorded = {
-            name: found for name, (t, found) in self._recorded.items() if t_ms - t <= LOOKBACK_MS
-        }
+        recorded = {name: self._recorded_at(name, t_ms) for name in self._recorded}
         return Context(t_ms, live, self._strings, tuple(self._targets.values()), recorded)
 
     def _record(self, context: Context, rule: RecordingRule, node: Node, limit: int) -> Vector:
         result = _as_vector(context, node)
         code = self._strings.code
         own = {name: code(text) for name, text in rule.labels.items()}
-        own |= {NAME: code(rule.record), "cluster": code(self.cluster)}
+        own |= {name: code(text) for name, text in self._own.items()} | {NAME: code(rule.record)}
         result = result.relabel(result.labels.replace(own))
         _check(result, limit)
         return result
@@ -200,7 +226,7 @@ class Evaluator:
 
     def _alerts(self, context: Context, plan: AlertPlan) -> tuple[ActiveAlert, ...]:
         found = _as_vector(context, plan.node)
-        found = found.where(found.coverage >= COVERAGE_MIN)
+        found = found.where(found.coverage >= self._coverage_min)
         _check(found, self._program.limits[plan.rule.id] or self._limits.alerts_max)
         alerts = tuple(
             self._alert(plan.rule, found, int(i)) for i in np.flatnonzero(found.present).tolist()
@@ -215,11 +241,11 @@ class Evaluator:
 
     def _alert(self, rule: AlertingRule, found: Vector, i: int) -> ActiveAlert:
         value = float(found.values[i])
-        seen = {**found.labels.row(i, self._strings), "cluster": self.cluster}
+        seen = {**found.labels.row(i, self._strings), **self._own}
         seen.pop(NAME, None)
         filled = {name: template.render(seen, value) for name, template in rule.templates.items()}
         own = {name: filled[f"labels.{name}"] for name in rule.labels}
-        labels = {**seen, **own, "alertname": rule.alert, "cluster": self.cluster}
+        labels = {**seen, **own, "alertname": rule.alert, **self._own}
         return ActiveAlert(
             rule,
             {name: labels[name] for name in sorted(labels) if labels[name]},

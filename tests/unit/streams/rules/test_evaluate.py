@@ -5,6 +5,7 @@ from functools import partial
 from itertools import permutations
 
 import pytest
+import yaml
 
 from schemas.arrow import INDICATOR_SCHEMA
 from schemas.records import Outcome, Status
@@ -63,6 +64,35 @@ def test_a_recorded_name_ages() -> None:
         world.scrape(f"y {step + 1}\n", step * STEP)
     assert [result.value for result in world.aligned(0)] == [1.0]
     assert [result.value for result in world.aligned(STEP)] == [2.0, 2.0]
+
+
+def test_rules_of_several_groups_record_under_one_name() -> None:
+    groups = [
+        {"name": name, "rules": [{"record": "a:b:c", "expr": name, "labels": {"of": name}}]}
+        for name in ("y", "z")
+    ]
+    groups.append({"name": "sum", "rules": [{"record": "s:s:s", "expr": "sum(a:b:c)"}]})
+    rules = load_rules({"f.yaml": yaml.safe_dump({"groups": groups})})
+    one = Evaluator(rules, CLUSTER)
+    one.accept(scrape("y 2\nz 3\n", 0))
+    results = [one.evaluate_records(group, 0).rows.to_pylist() for group in rules.groups]
+    assert [5.0] == [row["value"] for row in results[2]]
+
+
+def test_without_a_cluster_nothing_is_added_and_nothing_taken_away() -> None:
+    one = Evaluator(evaluator("{alert: A, expr: y}").rules, "")
+    one.accept(scrape('y{cluster="of the series"} 1\n', 0))
+    (alert,) = one.evaluate_alerts(0)
+    assert "of the series" == alert.labels["cluster"]
+
+
+def test_how_much_an_alert_must_have_seen_is_a_setting() -> None:
+    one = Evaluator(
+        evaluator("{alert: A, expr: 'increase(x[1h]) > 0'}").rules, CLUSTER, coverage_min=0.0
+    )
+    one.accept(scrape("x 1\n", 0))
+    one.accept(scrape("x 2\n", STEP))
+    assert 1 == len(one.evaluate_alerts(STEP))
 
 
 def test_an_alert_waits_for_no_record() -> None:
