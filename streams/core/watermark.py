@@ -204,7 +204,7 @@ class Watermark:
         old = [
             target
             for target, one in self._targets.items()
-            if self.newest_ms - one.tick_ms > max(FORGET_MS, LIVE_INTERVALS * one.interval_ms)
+            if self.newest_ms - one.tick_ms > forget_ms(one.interval_ms)
         ]
         for target in old:
             del self._targets[target]
@@ -217,6 +217,11 @@ def _next_silent(one: TargetClock) -> int:
 def _far_ms(interval_ms: int) -> int:
     """Return how far beyond the newest tick that of a slow target may be."""
     return max(GAP_MS, (LIVE_INTERVALS + 1) * interval_ms)
+
+
+def forget_ms(interval_ms: int) -> int:
+    """Return after how much silence a target is forgotten."""
+    return max(FORGET_MS, LIVE_INTERVALS * interval_ms)
 
 
 def floor_ms(t_ms: int, interval_ms: int) -> int:
