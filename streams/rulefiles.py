@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from schemas.errors import ConfigError, Problem
-from schemas.settings import RulesSettings
+from schemas.settings import RulesSettings, Settings
 from streams.core.rules.files import RuleSet, load_rules
+from streams.core.rules.overrides import RuleSets
 
 SUFFIXES: Final = (".yaml", ".yml")
 
@@ -25,6 +26,17 @@ def configured_rules(settings: RulesSettings) -> RuleSet:
     """
     shipped = shipped_files() if settings.shipped else {}
     return load_rules(shipped | read_files(settings.paths))
+
+
+def configured_rule_sets(settings: Settings) -> RuleSets:
+    """Return the rules of each cluster of a worker.
+
+    Raises:
+        ConfigError: a file cannot be read, or an override cannot be done.
+        RuleErrors: rules cannot be used.
+    """
+    labels = {cluster.id: cluster.labels for cluster in settings.clusters}
+    return RuleSets(configured_rules(settings.rules), settings.rules.overrides, labels)
 
 
 def shipped_files() -> dict[str, str]:

@@ -5,14 +5,21 @@ The rule this file owns: a problem is told as file:line, as compilers do.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from schemas.settings import Settings
-from streams.core.rules.files import AlertingRule, Group, RuleErrors, load_rules
-from streams.rulefiles import configured_rules, read_files
+from streams.core.rules.files import AlertingRule, RuleErrors, load_rules
+from streams.core.rules.overrides import Effective, effective
+from streams.rulefiles import configured_rule_sets, read_files
+
+_COLUMNS: Final = (
+    *("kind", "rule", "group", "every", "for", "severity", "file"),
+    *("threshold", "clusters", "state"),
+)
 
 
 def check(paths: Sequence[Path]) -> int:
@@ -32,32 +39,35 @@ def check(paths: Sequence[Path]) -> int:
 def show(settings: Settings) -> int:
     """Print the rules of a worker; return 1 where they cannot be used."""
     try:
-        rules = configured_rules(settings.rules)
+        rules = configured_rule_sets(settings).loaded
     except RuleErrors as error:
         click.echo(error, err=True)
         return 1
+    rows = [_row(one) for one in effective(rules.groups, settings.rules.overrides)]
     out = Console(highlight=False)
     if not out.is_terminal:
-        for group in rules.groups:
-            for row in _rows(group):
-                click.echo("\t".join(row))
+        for row in rows:
+            click.echo("\t".join(row))
         return 0
-    table = Table("kind", "rule", "group", "every", "for", "severity", "file", box=None)
-    for group in rules.groups:
-        for row in _rows(group):
-            table.add_row(*row)
+    table = Table(*_COLUMNS, box=None)
+    for row in rows:
+        table.add_row(*row)
     out.print(table)
     return 0
 
 
-def _rows(group: Group) -> list[tuple[str, ...]]:
-    every = f"{group.interval_ms / 1000:g}s"
-    return [
-        ("alert", rule.alert, group.name, every, *_judgement(rule), group.file)
-        if isinstance(rule, AlertingRule)
-        else ("record", rule.record, group.name, every, "", "", group.file)
-        for rule in group.rules
-    ]
+def _row(one: Effective) -> tuple[str, ...]:
+    rule, group = one.rule, one.group
+    every, alert = f"{group.interval_ms / 1000:g}s", isinstance(rule, AlertingRule)
+    judgement = _judgement(rule) if isinstance(rule, AlertingRule) else ("", "")
+    threshold = rule.judged.threshold if isinstance(rule, AlertingRule) else None
+    return (
+        "alert" if alert else "record",
+        *(rule.name, group.name, every, *judgement, group.file),
+        "" if threshold is None else f"{threshold:g}",
+        one.clusters,
+        "" if one.enabled else "disabled",
+    )
 
 
 def _judgement(rule: AlertingRule) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from streams.consumer import ReplayingApp
 from streams.core.cluster import Context
 from streams.core.evaluate import Limits
 from streams.kafka import LogEnds, partitions_of, topic_ids
-from streams.rulefiles import configured_rules
+from streams.rulefiles import configured_rule_sets
 from streams.silence import Silence
 from streams.stage import Stage
 from streams.worker import STAGE_NAME, Worker
@@ -44,7 +44,7 @@ def stream(settings: Settings) -> None:
         RuleErrors: rules cannot be used.
         BrokerError: Kafka cannot do what we need.
     """
-    rules = configured_rules(settings.rules)
+    rules = configured_rule_sets(settings)
     settings.data.mkdir(parents=True, exist_ok=True)  # Faust makes but the last folder of its path
     clock, telemetry = _clock(settings), Telemetry(STAGE_NAME)
     url = _serve(settings, telemetry)
@@ -52,7 +52,7 @@ def stream(settings: Settings) -> None:
     partitions = partitions_of(settings, broker, password)
     logger.info(
         "kafka=%s partitions=%d rules=%s groups=%d",
-        *(broker.bootstrap, partitions, rules.hash, len(rules.groups)),
+        *(broker.bootstrap, partitions, rules.loaded.hash, len(rules.loaded.groups)),
     )
     limits = Limits(settings.streams.results_max, settings.streams.alerts_max)
     rewind_ms = int(settings.streams.rewind_s * 1000)

@@ -21,6 +21,7 @@ from streams.core.cluster import Context
 from streams.core.hearing import Now
 from streams.core.outputs import Outputs
 from streams.core.rules.files import RuleSet, load_rules
+from streams.core.rules.overrides import RuleSets
 from streams.core.samples import Scrape
 from streams.core.shard import Shard
 from streams.core.state import INPUTS
@@ -143,7 +144,7 @@ def rules(text: str = RULES) -> RuleSet:
 class Life:
     """A partition's worker, its table, and everything that it ever sent."""
 
-    context: Context = field(default_factory=lambda: Context(rules(), 660_000))
+    context: Context = field(default_factory=lambda: Context(RuleSets(rules()), 660_000))
     table: dict[bytes, bytes] = field(default_factory=dict)
     sent: list[Outputs] = field(default_factory=list)
 

@@ -29,7 +29,9 @@ from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
 from streams.core.outputs import Outputs, fact_rows
 from streams.core.promql.vector import EvaluationError
 from streams.core.rules.alerts import UNKNOWN_MS, AlertBook
-from streams.core.rules.files import Group, RuleSet
+from streams.core.rules.files import Group
+from streams.core.rules.overrides import RuleSets
+from streams.core.rules.program import Program
 from streams.core.samples import FACTS_JOB, Scrape
 from streams.core.watermark import GAP_MS, Budget, Verdict, Watermark, aligned
 
@@ -47,7 +49,7 @@ Received = Mapping[TopicName, int]
 class Context:
     """What all clusters of a worker share."""
 
-    rules: RuleSet
+    rules: RuleSets
     rewind_ms_min: int
     infos: Mapping[str, ClusterInfo] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
@@ -57,19 +59,19 @@ class Context:
     @property
     def rewind_ms(self) -> int:
         """How far back a replay reads: the longest window of the rules must be whole again."""
-        return max(self.rewind_ms_min, self.rules.program.wanted.retention_ms + state.NOTE_MS)
+        program = self.rules.loaded.program
+        return max(self.rewind_ms_min, program.wanted.retention_ms + state.NOTE_MS)
 
-    @property
-    def silence_ms(self) -> int:
-        """How long records are written for silent targets: until nothing they made is unknown.
 
-        An alert goes on while its window has samples and `keep_firing_for` holds it; after that it
-        is unknown for a while, and only records let it end.
-        """
-        program = self.rules.program
-        kept_ms = max((plan.rule.keep_firing_for_ms for plan in program.alerts), default=0)
-        longest_ms = program.wanted.retention_ms + kept_ms + UNKNOWN_MS + SLACK_MS
-        return min(longest_ms, SILENCE_MS_MAX)
+def silence_ms(program: Program) -> int:
+    """Return how long records are written for silent targets: until nothing they made is unknown.
+
+    An alert goes on while its window has samples and `keep_firing_for` holds it; after that it
+    is unknown for a while, and only records let it end.
+    """
+    kept_ms = max((plan.rule.keep_firing_for_ms for plan in program.alerts), default=0)
+    longest_ms = program.wanted.retention_ms + kept_ms + UNKNOWN_MS + SLACK_MS
+    return min(longest_ms, SILENCE_MS_MAX)
 
 
 class ClusterEngine:
@@ -80,13 +82,13 @@ class ClusterEngine:
         self.evaluated = -1  # offset in scrapes: nothing up to it is emitted again
         self.heard_ms: int | None = None  # on the worker's clock; None: it begins to listen
         self._context = context
-        self._rules = context.rules
+        self.rules = context.rules.of(cluster)
         self._info = context.infos.get(cluster, ClusterInfo())
         self._epoch = epoch
         self._assembler = Assembler()
         self._watermark = Watermark(cluster)
         self._facts = Facts()
-        self._evaluator = Evaluator(self._rules, cluster, context.limits)
+        self._evaluator = Evaluator(self.rules, cluster, context.limits)
         self._book = AlertBook(cluster, epoch)
         self._budget = Budget()
         self._aligned: dict[str, int] = {}
@@ -120,12 +122,12 @@ class ClusterEngine:
         made._book = AlertBook.restore(
             cluster,
             position.epoch,
-            context.rules,
+            made.rules,
             states=saved.alerts,
             seq_floor=saved.seq_floor,
         )
         made._budget = Budget(position.budget.tokens, position.budget.at_ms)
-        names = {group.name for group in context.rules.groups}
+        names = {group.name for group in made.rules.groups}
         made._aligned = {name: t for name, t in position.aligned.items() if name in names}
         for name in names - made._aligned.keys():
             made._aligned[name] = position.newest_ms  # a new group begins now
@@ -170,7 +172,7 @@ class ClusterEngine:
         """Return the records to write for targets of which nobody hears, at the worker's time."""
         if self.heard_ms is None:
             self.heard_ms = now_ms
-        lasts_ms = self._context.silence_ms
+        lasts_ms = silence_ms(self.rules.program)
         due = self._watermark.silent(now_ms, self.heard_ms, silence_ms=lasts_ms)
         due = [one for one in due if one.tick_ms > self._asked.get(target_of(one), 0)]
         self._asked |= {target_of(one): one.tick_ms for one in due}
@@ -215,7 +217,7 @@ class ClusterEngine:
     def _begin(self, t_ms: int) -> None:
         """Let steps and evaluations start at `t_ms`."""
         self._facts.open(t_ms)
-        for group in self._rules.groups:
+        for group in self.rules.groups:
             self._aligned[group.name] = max(self._aligned.get(group.name, 0), t_ms)
 
     def _advance(self, out: Outputs, received: Received, *, live: bool) -> None:
@@ -228,7 +230,7 @@ class ClusterEngine:
         self._close_steps(frontier_ms, out, received, live=live)
 
     def _evaluations_due(self) -> Iterator[tuple[int, int, Group]]:
-        for number, group in enumerate(self._rules.groups):
+        for number, group in enumerate(self.rules.groups):
             upto_ms = self._watermark.frontier(group.interval_ms)
             for t_ms in aligned(self._aligned[group.name], upto_ms, group.interval_ms):
                 yield t_ms, number, group
@@ -337,7 +339,7 @@ class ClusterEngine:
         self._steps_known = {}
         groups = sorted(
             (self._aligned[group.name], number, group)
-            for number, group in enumerate(self._rules.groups)
+            for number, group in enumerate(self.rules.groups)
         )
         for t_ms, _, group in groups:
             self._evaluator.evaluate_records(group, t_ms)
@@ -348,7 +350,7 @@ class ClusterEngine:
             group=group,
             t_ms=t_ms,
             interval_ms=interval_ms,
-            rules_hash=self._rules.hash,
+            rules_hash=self.rules.hash,
             epoch=self._epoch,
         )
 

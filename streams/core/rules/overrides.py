@@ -11,7 +11,7 @@ The rules this file owns:
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -81,7 +81,7 @@ class RuleSets:
             yield from _of_rule(one, path, self.loaded.groups)
             yield from self._of_labels(one, path)
         applying = {self._applying(cluster): cluster for cluster in self._labels}
-        applying[tuple(i for i, one in enumerate(self._overrides) if is_general(one))] = ""
+        applying[tuple(i for i, one in enumerate(self._overrides) if not _selector(one))] = ""
         for key, cluster in applying.items():
             yield from _of_disabled(self.loaded.groups, self._chosen(key), cluster)
 
@@ -94,6 +94,30 @@ class RuleSets:
                 yield Problem(f"{path}.cluster_labels", message)
 
 
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """A rule as some clusters have it."""
+
+    group: Group
+    rule: Rule
+    enabled: bool
+    clusters: str  # which; "": all that no other line of the rule is about
+
+
+def effective(groups: Sequence[Group], overrides: Sequence[RuleOverride]) -> Iterator[Effective]:
+    """Yield each rule, and again for each selector of clusters for which it is different.
+
+    A cluster that several selectors are about has what all of them set.
+    """
+    for group in groups:
+        for rule in group.rules:
+            mine = [one for one in overrides if selects(one, group, rule)]
+            for selector in dict.fromkeys(["", *map(_selector, mine)]):
+                applying = [one for one in mine if _selector(one) in {"", selector}]
+                made = changed(rule, applying) if isinstance(rule, AlertingRule) else rule
+                yield Effective(group, made, is_enabled(applying), selector)
+
+
 def overridden(groups: Sequence[Group], overrides: Sequence[RuleOverride]) -> tuple[Group, ...]:
     """Return the groups as the overrides make them; what one cannot change stays as it is."""
     return tuple(replace(group, rules=tuple(_enabled(group, overrides))) for group in groups)
@@ -102,10 +126,14 @@ def overridden(groups: Sequence[Group], overrides: Sequence[RuleOverride]) -> tu
 def _enabled(group: Group, overrides: Sequence[RuleOverride]) -> Iterator[Rule]:
     for rule in group.rules:
         mine = [one for one in overrides if selects(one, group, rule)]
-        enabled = [one.enabled for one in mine if one.enabled is not None]
-        if enabled and not enabled[-1]:
-            continue
-        yield changed(rule, mine) if isinstance(rule, AlertingRule) else rule
+        if is_enabled(mine):
+            yield changed(rule, mine) if isinstance(rule, AlertingRule) else rule
+
+
+def is_enabled(overrides: Sequence[RuleOverride]) -> bool:
+    """Tell whether these overrides of a rule leave it enabled."""
+    said = [one.enabled for one in overrides if one.enabled is not None]
+    return said[-1] if said else True
 
 
 def selects(one: RuleOverride, group: Group, rule: Rule) -> bool:
@@ -129,9 +157,10 @@ def changed(rule: AlertingRule, overrides: Sequence[RuleOverride]) -> AlertingRu
     return rule if rule == before else revised(rule)
 
 
-def is_general(one: RuleOverride) -> bool:
-    """Tell whether an override is about all clusters."""
-    return not (one.clusters or one.cluster_labels)
+def _selector(one: RuleOverride) -> str:
+    """Return which clusters an override is about; "" for all."""
+    ids = [", ".join(one.clusters)] if one.clusters else []
+    return " and ".join([*ids, *(f"{name}={text}" for name, text in one.cluster_labels.items())])
 
 
 def _selects_cluster(one: RuleOverride, cluster: str, labels: Labels) -> bool:

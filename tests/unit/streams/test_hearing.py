@@ -4,6 +4,7 @@ from schemas.arrow import SCRAPE_SCHEMA, empty_rows
 from schemas.records import Outcome, Status
 from streams.core.cluster import Context
 from streams.core.hearing import DEAF_MS, Hearing, Now
+from streams.core.rules.overrides import RuleSets
 from streams.core.samples import Scrape
 from tests.shards import Life, Log, requests, rules
 
@@ -95,7 +96,7 @@ def test_what_the_worker_writes_itself_is_no_sign_of_life() -> None:
 
 def test_an_alert_of_a_dead_fleet_becomes_unknown_and_ends() -> None:
     rule = "{alert: Busy, expr: 'rate(requests_total[10m]) > 1', keep_firing_for: 5m}"
-    life = Life(Context(rules(f"groups: [{{name: g, rules: [{rule}]}}]"), 660_000))
+    life = Life(Context(RuleSets(rules(f"groups: [{{name: g, rules: [{rule}]}}]")), 660_000))
     log = Log()
     for s in range(0, 900, 15):
         log.scrape(requests([s * 10], T + s * S, interval_ms=15_000))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from schemas.records import Status
 from schemas.topics import TopicName
 from streams.core.cluster import Context
+from streams.core.rules.overrides import RuleSets
 from tests.shards import Life, Log, live, requests, rules
 from tests.stories import MINUTES, T0, assert_same, story
 
@@ -55,7 +56,7 @@ def crashed(cuts: list[int], *, saves: int | None) -> Life:
 
 def test_a_window_longer_than_the_configured_rewind_is_whole_after_a_crash() -> None:
     rule = "{alert: Many, expr: 'sum(increase(requests_total[1h])) > 500'}"
-    context = Context(rules(f"groups: [{{name: g, rules: [{rule}]}}]"), 660_000)
+    context = Context(RuleSets(rules(f"groups: [{{name: g, rules: [{rule}]}}]")), 660_000)
     log, life = Log(), Life(context)
     for n in range(80 * 4):  # 1,000 requests in the 20th minute, and no more
         log.scrape(requests([1_000 * (n > 80)], T0 + n * 15_000, interval_ms=15_000))

@@ -17,6 +17,7 @@ from schemas.topics import TopicName
 from streams.core import state
 from streams.core.cluster import Context
 from streams.core.outputs import VALUE_BYTES_MAX, Outputs
+from streams.core.rules.overrides import RuleSets
 from streams.core.samples import Scrape
 from streams.core.shard import Shard
 from streams.core.state import INPUTS
@@ -242,7 +243,7 @@ def test_one_tick_from_the_future_blinds_nobody() -> None:
 def test_no_value_of_the_table_grows_with_the_number_of_alerts() -> None:
     rule = "{alert: Many, expr: requests_total > 0, annotations: {summary: %s}}" % ("long" * 100)
     rule_set = rules(f"groups: [{{name: g, limit: 1500, rules: [{rule}]}}]")
-    log, life = Log(), Life(Context(rule_set, 660_000))
+    log, life = Log(), Life(Context(RuleSets(rule_set), 660_000))
     for t_ms in (T, T + 5_000, T + 10_000):
         log.scrape(requests([1] * 1_500, t_ms))
     for entry in log.entries:
