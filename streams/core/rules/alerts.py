@@ -8,6 +8,7 @@ The rules this file owns, all in event time:
   data returns, and ends after 15 minutes (`inputs_gone`) or with its target (`target_removed`).
 - Each published change of a fingerprint has the next number; numbers never fall within an epoch,
   also after an alert was forgotten.
+- Alerts that fire during one incident share its id for as long as they stay open.
 - What changed since the last look is known, so that saving costs what changed, not what is kept.
 """
 
@@ -21,6 +22,7 @@ from schemas.records import Alert, ClusterInfo, Status
 from streams.core.evaluate import ActiveAlert, Inputs
 from streams.core.rules.files import AlertingRule, RuleSet
 from streams.core.rules.fingerprint import fingerprint
+from streams.core.rules.incidents import belongs, incident_id, under_way
 from streams.core.rules.record import Place, alert_record, shown
 from streams.core.samples import FactSample
 
@@ -80,6 +82,7 @@ class AlertBook:
         self._floor_saved = 0
         self._rules: dict[str, AlertingRule] = {}  # as last seen, by id
         self._orphans: frozenset[str] = frozenset()  # alerts whose rule is gone
+        self._incident: str | None = None  # under way in this update, as far as is known
 
     def update(
         self,
@@ -96,6 +99,7 @@ class AlertBook:
         """
         place = Place(self.cluster, self.epoch, t_ms, watermark_ms, cluster_info)
         found: dict[str, ActiveAlert] = {}
+        self._incident = None
         for one in active:
             found.setdefault(fingerprint(one.labels), one)
             self._rules[one.rule.id] = one.rule
@@ -132,8 +136,20 @@ class AlertBook:
         if not due:
             return None
         self._set(state, seq=state.seq + 1)
-        self._set(state, alert=alert_record(state, one, place, starts_at_ms))
+        record = alert_record(state, one, place, starts_at_ms)
+        goes_on = before if before and before.ends_at_ms is None else None
+        incident = goes_on.correlation_id if goes_on else self._incident_of(record)
+        self._set(state, alert=msgspec.structs.replace(record, correlation_id=incident))
         return state.alert
+
+    def _incident_of(self, fires: Alert) -> str | None:
+        """Return the id of the incident that an alert belongs to as it fires."""
+        if not belongs(fires.severity):
+            return None
+        if self._incident is None:
+            records = (one.alert for one in self._states.values() if one.alert is not None)
+            self._incident = under_way(records, fires.updated_at_ms) or incident_id(fires)
+        return self._incident
 
     def _inactive(self, state: State, place: Place, present: Present) -> Alert | None:
         """Decide about an open alert whose condition is not true any more."""
@@ -236,6 +252,9 @@ class AlertBook:
                 {**state.labels, "alertstate": "firing" if state.open else "pending"},
                 1.0,
             )
-            for _, state in sorted(self._states.items())
-            if state.alive
+            for state in self.standing()
         ]
+
+    def standing(self) -> list[State]:
+        """Return the states of all alerts that are pending or firing, in one order."""
+        return [state for _, state in sorted(self._states.items()) if state.alive]
