@@ -26,8 +26,8 @@ from streams import fault
 from streams.consumer import ReplayingApp
 from streams.core.hearing import Now
 from streams.core.outputs import Outputs
-from streams.core.shard import Shard
-from streams.core.state import INPUTS, table_key
+from streams.core.shard import Result, Shard
+from streams.core.state import INPUTS, keys_of, table_key
 from streams.outputs import Publisher, raw_topic
 from streams.partitions import Partitions
 from streams.stage import Stage
@@ -110,23 +110,34 @@ class Worker:
             return
         self._undecodable.note(topic, bad=False)
         self._note_missed(shard, topic, offset)
-        if result is None:
-            return
-        outputs = result.outputs
-        if outputs.indicators or outputs.alerts:
-            self._telemetry.observe(Metric.EVALUATION_DURATION, time.perf_counter() - began)
-        await self.publisher.publish(result.cluster, shard.partition, outputs)
-        self._faults.at(fault.SENT)
-        self._save(result.cluster, outputs)
-        self._count(result.cluster, outputs)
+        if result is not None:
+            if result.outputs.indicators or result.outputs.alerts:
+                self._telemetry.observe(Metric.EVALUATION_DURATION, time.perf_counter() - began)
+            await self._emit(shard, result)
+        for gone in shard.expire(self.now()):
+            logger.warning(
+                "a cluster is gone, nothing heard for a day: it is forgotten partition=%d "
+                "cluster=%s",
+                *(shard.partition, gone.cluster),
+            )
+            await self._emit(shard, gone)
 
-    def _save(self, cluster: str, outputs: Outputs) -> None:
+    async def _emit(self, shard: Shard, result: Result) -> None:
+        await self.publisher.publish(result.cluster, shard.partition, result.outputs)
+        self._faults.at(fault.SENT)
+        self._save(result)
+        self._count(result.cluster, result.outputs)
+
+    def _save(self, result: Result) -> None:
         """Write the table; only stream iteration may."""
-        for kind, state in outputs.writes.items():
-            key = table_key(cluster, kind)
+        for kind, state in result.outputs.writes.items():
+            key = table_key(result.cluster, kind)
             if state is not None:
                 self._table[key] = state
             elif key in self._table:
+                del self._table[key]
+        if result.gone:
+            for key in keys_of(result.cluster, [*self._table.keys()]):
                 del self._table[key]
 
     def _note_missed(self, shard: Shard, topic: TopicName, offset: int) -> None:

@@ -6,9 +6,12 @@ the order of event time, then alerts are judged. Records up to the evaluated off
 silently: that is how a replay rebuilds what was in memory.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
+
+from msgspec.structs import replace
 
 from schemas.arrow import Frame
 from schemas.identity import Target
@@ -24,11 +27,11 @@ from schemas.records import (
 from schemas.topics import TopicName
 from streams.core import state
 from streams.core.assemble import Assembler, target_of
-from streams.core.evaluate import Evaluator, Limits
+from streams.core.evaluate import ActiveAlert, Evaluator, Inputs, Limits
 from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
 from streams.core.outputs import Outputs, fact_rows
 from streams.core.promql.vector import EvaluationError
-from streams.core.rules.alerts import UNKNOWN_MS, AlertBook
+from streams.core.rules.alerts import UNKNOWN_MS, AlertBook, Present
 from streams.core.rules.files import Group
 from streams.core.rules.overrides import RuleSets
 from streams.core.rules.program import Program
@@ -97,6 +100,7 @@ class ClusterEngine:
         self._steps_known: dict[int, StepOffsets] = {}  # of the replay, by end
         self._steps_new: list[StepOffsets] = []  # since the last rewind point
         self._points = 0
+        self._reached_ms = 0  # tick; a cluster that is long gone is not read again to there
         self._noted_ms = 0
         self._replayed = True
         self._asked: dict[Target, int] = {}  # ticks of `silent` records that were written
@@ -135,7 +139,7 @@ class ClusterEngine:
         made._facts_known = point.received
         made._steps_known = {step.end_ms: step for step in saved.steps}
         made._steps_new = list(position.steps)
-        made._points = position.points
+        made._points, made._reached_ms = position.points, position.newest_ms
         made._noted_ms = position.newest_ms if point.logs == dict(context.logs) else 0
         made._replayed = False
         return made
@@ -177,6 +181,21 @@ class ClusterEngine:
         due = [one for one in due if one.tick_ms > self._asked.get(target_of(one), 0)]
         self._asked |= {target_of(one): one.tick_ms for one in due}
         return due
+
+    @property
+    def newest_ms(self) -> int:
+        """The newest tick; 0 where no scrape has come yet."""
+        return max(self._watermark.newest_ms, self._reached_ms)
+
+    def end(self, t_ms: int) -> Outputs:
+        """Return what is left to say of a cluster that is gone: its alerts lost their inputs.
+
+        They are held, then unknown, then over, as if time had passed without scrapes.
+        """
+        out = Outputs()
+        for at_ms in (max(self._watermark.now_ms, self.newest_ms), t_ms - UNKNOWN_MS, t_ms):
+            self._update_alerts(out, (), at_ms, lambda *_: Inputs.GONE)
+        return out
 
     def initial(self, received: Received) -> Outputs:
         """Return what to save when the cluster is first seen, before its first record is taken."""
@@ -272,16 +291,23 @@ class ClusterEngine:
         active = self._evaluator.evaluate_alerts(t_ms)
         for rule, _ in self._evaluator.alert_failures:
             out.count(Metric.RULE_FAILURES, rule=rule)
-        out.alerts += self._book.update(
+        present = partial(self._evaluator.inputs_present, t_ms=t_ms)
+        self._update_alerts(out, active, t_ms, present)
+
+    def _update_alerts(
+        self, out: Outputs, active: Sequence[ActiveAlert], t_ms: int, present: Present
+    ) -> None:
+        changed = self._book.update(
             active,
             t_ms,
             watermark_ms=self._watermark.frontier() or self._watermark.newest_ms,
-            present=lambda rule, labels: self._evaluator.inputs_present(rule, labels, t_ms),
+            present=present,
             cluster_info=self._info,
         )
-        out.tombstones += self._book.tombstones(t_ms)
-        for alert in out.alerts:
+        for alert in changed:
             out.count(Metric.ALERTS_PUBLISHED, status=alert.status)
+        out.alerts += changed
+        out.tombstones += self._book.tombstones(t_ms)
 
     def _save(self, out: Outputs, received: Received) -> None:
         """Save the alerts first: states that are newer than the position do no harm."""
@@ -358,11 +384,4 @@ class ClusterEngine:
 def _with_version(info: ClusterInfo, version: str) -> ClusterInfo:
     if info.kubernetes_version == version:
         return info
-    return ClusterInfo(
-        uid=info.uid,
-        name=info.name,
-        environment=info.environment,
-        region=info.region,
-        kubernetes_version=version,
-        node_count=info.node_count,
-    )
+    return replace(info, kubernetes_version=version)

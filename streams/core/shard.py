@@ -4,6 +4,8 @@ Out: outputs of a cluster; the offsets from which a replay must read.
 The rules this file owns:
 - A record is taken once: one that comes again (Faust delivers anew after a rebalance) is passed.
 - A record on another partition than its cluster's would split the cluster: it is undecodable.
+- A cluster that is gone is forgotten: far behind the others, and not heard of for long. Only both
+  make it gone; otherwise one wrong clock would end its neighbours, or a cluster would end itself.
 - A replay reads each topic from the earliest offset that a cluster needs; changes and logs are
   read to where they ended at the assignment before scrapes are, so that steps find their facts.
 """
@@ -31,6 +33,12 @@ STALE_MS: Final = 3_600_000
 """A cluster that is this much behind the newest of its partition is gone: nobody reads back for it,
 its windows have run dry."""
 
+GONE_MS: Final = 86_400_000
+"""A cluster that is this much behind is forgotten when it was not heard of for STALE_MS either."""
+
+LOOK_MS: Final = 60_000
+"""On the worker's clock, between two looks for clusters that are gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -38,6 +46,7 @@ class Result:
 
     cluster: str
     outputs: Outputs
+    gone: bool = False  # it is over: nothing of it stays in the table
 
 
 class Shard:
@@ -57,6 +66,7 @@ class Shard:
         self._ends: Mapping[TopicName, int] = {}
         self.missed = 0  # offsets that were never delivered: fallen out of the log, or a fault
         self._useless: dict[str, frozenset[str]] = {}  # kinds in the table that cannot be read
+        self._looked_ms: int | None = None
         self.lost: list[str] = []  # what of the saved state is of no use, and why
 
     def restore(self, items: Iterable[tuple[bytes, bytes]], ends: Mapping[TopicName, int]) -> None:
@@ -173,6 +183,26 @@ class Shard:
             for engine in self.engines.values():
                 engine.heard_ms = at_ms
         return [one for engine in self.engines.values() for one in engine.silent(at_ms)]
+
+    def expire(self, now: Now) -> list[Result]:
+        """Forget the clusters that are gone; return what is left to say of them, after a record."""
+        if self._looked_ms is not None and now.event_ms - self._looked_ms < LOOK_MS:
+            return []
+        self._looked_ms = now.event_ms
+        if self.replaying:
+            return []
+        newest_ms = max((one.newest_ms for one in self.engines.values()), default=0)
+        at_ms = min(newest_ms, now.event_ms)
+        gone = [name for name, one in self.engines.items() if self._is_gone(one, at_ms, now)]
+        return [Result(name, self.engines.pop(name).end(at_ms), gone=True) for name in gone]
+
+    def _is_gone(self, engine: ClusterEngine, at_ms: int, now: Now) -> bool:
+        if engine.heard_ms is None:
+            engine.heard_ms = now.event_ms
+        unheard_ms = now.event_ms - engine.heard_ms
+        behind = 0 < engine.newest_ms < at_ms - GONE_MS
+        # Within the rewind a replay would meet its records again, and take it for a new one.
+        return behind and unheard_ms > max(STALE_MS, self._context.rewind_ms)
 
     def _want(self, topic: TopicName, offset: int) -> None:
         self._wanted[topic] = min(offset, self._wanted.get(topic, offset))

@@ -188,6 +188,12 @@ def table_key(cluster: str, kind: str) -> bytes:
     return f"{cluster}/{kind}".encode()
 
 
+def keys_of(cluster: str, keys: Iterable[bytes]) -> list[bytes]:
+    """Return the keys of a cluster in the order to delete: without the first the rest is void."""
+    prefix, first = table_key(cluster, ""), table_key(cluster, POSITION)
+    return sorted((key for key in keys if key.startswith(prefix)), key=lambda key: key != first)
+
+
 def by_cluster(items: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, bytes]]:
     """Return the values of a table by cluster and kind."""
     found: dict[str, dict[str, bytes]] = {}
