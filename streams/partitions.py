@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from faust.types import TP, TableT
@@ -109,6 +110,7 @@ class Partitions:
             self._stage.partitions,
             self._stage.context,
             clusters_max=self._stage.settings.streams.clusters_max,
+            elsewhere=partial(self._clusters, besides=partition),
         )
         shard.restore(self._table.items(), ends)
         for lost in shard.lost:
@@ -121,6 +123,10 @@ class Partitions:
             *(partition, len(shard.engines), offsets[TopicName.SCRAPES], ends[TopicName.SCRAPES]),
         )
         return offsets
+
+    def _clusters(self, besides: int) -> int:
+        """Return how many clusters the other partitions of this worker have."""
+        return sum(len(one.engines) for n, one in self._shards.items() if n != besides)
 
     def sought(self) -> None:
         """Take records; hold scrapes back where facts must be read first."""

@@ -11,7 +11,7 @@ The rules this file owns:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,15 +53,25 @@ class Shard:
     """The clusters of one partition."""
 
     def __init__(
-        self, partition: int, partitions: int, context: Context, *, clusters_max: int
+        self,
+        partition: int,
+        partitions: int,
+        context: Context,
+        *,
+        clusters_max: int,
+        elsewhere: Callable[[], int] = lambda: 0,
     ) -> None:
+        """Begin without clusters.
+
+        clusters_max: of a worker; elsewhere: how many its other partitions have.
+        """
         self.partition = partition
         self.engines: dict[str, ClusterEngine] = {}
         self.received: dict[TopicName, int] = {}  # last offset of each topic that was taken
         self.hearing = Hearing()
         self._partitions = partitions
         self._context = context
-        self._clusters_max = clusters_max
+        self._clusters_max, self._elsewhere = clusters_max, elsewhere
         self._wanted: dict[TopicName, int] = {}
         self._ends: Mapping[TopicName, int] = {}
         self.missed = 0  # offsets that were never delivered: fallen out of the log, or a fault
@@ -249,7 +259,7 @@ class Shard:
             raise DecodeError(
                 f"{cluster} belongs on partition {home} of {self._partitions}, not {self.partition}"
             )
-        if len(self.engines) >= self._clusters_max:
+        if len(self.engines) + self._elsewhere() >= self._clusters_max:
             out.count(Metric.LIMIT_HITS, limit="clusters_max")
             return None
         engine = ClusterEngine(cluster, self._context, epoch=now.wall_ms)

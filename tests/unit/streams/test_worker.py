@@ -1,0 +1,66 @@
+"""What the worker does with what its shards say: it keeps limits, sends, saves and tells."""
+
+import asyncio
+
+import msgspec
+
+from schemas.metrics import Metric
+from schemas.partition import partition_of
+from streams.core.cluster import Context
+from streams.core.rules.overrides import RuleSets
+from streams.core.samples import Scrape
+from tests.fakes.streaming import FakeKafka
+from tests.shards import PARTITIONS, chunked, requests, rules
+
+T = 1_700_000_010_000
+CONTEXT = Context(RuleSets(rules()), 660_000)
+
+
+def record(cluster: str, t_ms: int = T) -> bytes:
+    one = requests([1], t_ms)
+    envelope = msgspec.structs.replace(one.envelope, cluster=cluster)
+    (value,) = chunked(Scrape(envelope, one.rows, one.layout), 1)
+    return value
+
+
+def clusters_of(partition: int) -> list[str]:
+    return [f"c{i}" for i in range(99) if partition_of(f"c{i}", PARTITIONS) == partition]
+
+
+def test_the_limit_of_clusters_holds_over_all_partitions() -> None:
+    async def run() -> None:
+        kafka = FakeKafka(CONTEXT, PARTITIONS, clusters_max=3)
+        kafka.assign([0, 1])
+        for partition in (0, 1):
+            names = clusters_of(partition)[:2]
+            given = {n: record(name) for n, name in enumerate(names)}
+            assert [0, 1] == await kafka.give(partition, given)
+
+        engines = [len(shard.engines) for shard in kafka.worker.partitions.live()]
+        assert [2, 1] == engines
+        assert 1 == kafka.telemetry.value(Metric.LIMIT_HITS, limit="clusters_max")
+
+        kafka.assign([1], end=2)  # the other one went to another worker
+        await kafka.give(1, {2: record(clusters_of(1)[1])})
+        assert [2] == [len(shard.engines) for shard in kafka.worker.partitions.live()]
+
+    asyncio.run(run())
+
+
+DAY = 86_400_000
+
+
+def test_nothing_stays_in_the_table_of_a_cluster_that_is_gone() -> None:
+    async def run() -> None:
+        kafka = FakeKafka(CONTEXT, PARTITIONS)
+        kafka.assign([0], end=1)
+        kept, gone = clusters_of(0)[:2]
+        for n, (name, t_ms) in enumerate(
+            [(gone, T), (kept, T), (kept, T + DAY), (kept, T + DAY + 1), (kept, T + DAY + 2)]
+        ):
+            kafka.now_ms = t_ms + 60_000 * n
+            await kafka.give(0, {n: record(name, t_ms + n * 60_000)})
+
+        assert {kept} == {key.decode().split("/")[0] for key in kafka.app.table}
+
+    asyncio.run(run())
