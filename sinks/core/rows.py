@@ -3,7 +3,8 @@ DecodeError.
 
 The rule this file owns: every row of a record reaches exactly one table, and what a table could
 not take (a time outside of it, a number too large) is refused here, as the sender's error, so that
-an insert never fails for the sake of one record.
+an insert never fails for the sake of one record. Where a monitored process told nonsense of itself,
+the sender is not to blame: it is stored as unknown.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -73,6 +74,7 @@ def _scrape(message: Message) -> Rows:
 
 
 def _attempt(envelope: ScrapeEnvelope) -> pa.RecordBatch:
+    started_ms = envelope.process_start_ms  # the scraped process said so: a gauge like any other
     return _built(
         Table.SCRAPES,
         1,
@@ -92,7 +94,7 @@ def _attempt(envelope: ScrapeEnvelope) -> pa.RecordBatch:
             "series": envelope.series,
             "rows": envelope.rows,
             "chunks": envelope.chunks,
-            "process_start": envelope.process_start_ms,
+            "process_start": started_ms if _is_storable(started_ms) else 0,
             "kubernetes_version": envelope.kubernetes_version,
             "family_filter": envelope.family_filter,
             "generation": envelope.generation,
@@ -230,7 +232,7 @@ def _column(field: pa.Field, given: Any, length: int) -> pa.Array:
     values: Sequence[Any] = given if isinstance(given, list) else [given]
     if pa.types.is_timestamp(field.type):
         for ms in values:
-            if ms is not None and not 0 <= ms <= TIME_MS_MAX:
+            if ms is not None and not _is_storable(ms):
                 raise DecodeError(f"{field.name} is {ms} ms, outside of 1970 to 2106")
     dictionary = pa.types.is_dictionary(field.type)
     array = pa.array(values, field.type.value_type if dictionary else field.type)
@@ -240,6 +242,10 @@ def _column(field: pa.Field, given: Any, length: int) -> pa.Array:
     if dictionary:
         return pa.DictionaryArray.from_arrays(indices, array)
     return array.take(indices)
+
+
+def _is_storable(ms: int) -> bool:
+    return 0 <= ms <= TIME_MS_MAX
 
 
 def _series_ids(rows: pa.RecordBatch) -> list[int]:

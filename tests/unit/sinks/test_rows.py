@@ -294,6 +294,15 @@ def test_the_ends_of_time_are_stored() -> None:
         assert ms == _ms(decoded.rows[Table.CHANGES].to_pylist()[0]["ts"])
 
 
+@pytest.mark.parametrize(
+    ("told", "stored"),
+    [(T_MS, T_MS), (TIME_MS_MAX, TIME_MS_MAX), (TIME_MS_MAX + 1, 0), (2**62, 0), (-1, 0)],
+)
+def test_a_start_time_that_a_process_cannot_have_is_unknown(told: int, stored: int) -> None:
+    decoded = decode_message(of(TopicName.SCRAPES, _scrape(process_start_ms=told)))
+    assert stored == _ms(decoded.rows[Table.SCRAPES].to_pylist()[0]["process_start"])
+
+
 def test_an_emission_time_that_is_no_number_is_the_senders_error() -> None:
     made = traffic.alert("prod-eu-1", T_MS, seq=1)
     bad = Message(TopicName.ALERTS, 1, 0, T_MS, b"", made.value, {"emitted-at-ms": b"soon"})
