@@ -24,9 +24,11 @@ from schemas.identity import JOB_ALIASES, METRICS_PATH
 from schemas.records import ScrapeEnvelope
 from schemas.series import CORE_LABELS, other_labels
 from streams.core.promql.labels import NAME, Labels, Strings
-from streams.core.promql.nodes import Context, Node
-from streams.core.promql.target import LOOKBACK_MS, Target
+from streams.core.promql.nodes import Context, Kept, Node
+from streams.core.promql.ring import Ring
+from streams.core.promql.target import Target
 from streams.core.promql.vector import EvaluationError, Vector, refuse_duplicates, union, vector
+from streams.core.promql.wanted import LOOKBACK_MS
 from streams.core.rules.files import AlertingRule, Group, RecordingRule, RuleSet
 from streams.core.rules.program import AlertPlan
 from streams.core.samples import FactSample, Scrape, facts_scrape
@@ -108,6 +110,11 @@ class Evaluator:
         self._targets: dict[TargetKey, Target] = {}
         self._kept_to_ms: dict[TargetKey, int] = {}  # by target: until when it may be silent
         self._recorded: dict[str, dict[Source, Noted]] = {}  # by name, as last evaluated
+        self._rings: dict[str, Ring] = {}  # of recorded names that are read over time
+        for selector, keep_ms in self._program.wanted.recorded.items():
+            longest_ms = max(keep_ms, getattr(self._rings.get(selector.name), "keep_ms", 0))
+            self._rings[selector.name] = Ring(longest_ms)
+        self._kept = Kept()
         self._active: dict[str, tuple[ActiveAlert, ...]] = {}  # by rule id, as last evaluated
 
     def accept(self, scrape: Scrape) -> None:
@@ -176,6 +183,8 @@ class Evaluator:
         """Let later rules see a result, beside those that other rules recorded under its name."""
         self._recorded.setdefault(name, {})[source] = (context.t_ms, result)
         context.recorded[name] = self._recorded_at(name, context.t_ms)
+        if name in self._rings:
+            self._rings[name].put(context.t_ms, context.recorded[name])
 
     def _recorded_at(self, name: str, t_ms: int) -> Vector:
         found = sorted(self._recorded[name].items(), key=lambda one: one[0])
@@ -183,7 +192,16 @@ class Evaluator:
 
     def _context(self, t_ms: int, *, live: bool) -> Context:
         recorded = {name: self._recorded_at(name, t_ms) for name in self._recorded}
-        return Context(t_ms, live, self._strings, tuple(self._targets.values()), recorded)
+        return Context(
+            t_ms,
+            live,
+            self._strings,
+            tuple(self._targets.values()),
+            recorded,
+            self._rings,
+            rule_ms=t_ms,
+            kept=self._kept if live else None,
+        )
 
     def _record(self, context: Context, rule: RecordingRule, node: Node, limit: int) -> Vector:
         result = _as_vector(context, node)

@@ -1,5 +1,5 @@
 """Count what the counters of one target grow by. In: the values of its scrapes in order. Out: the
-increase of each slot over any window, and how far the window was watched.
+increase of each group over any window, and how far the window was watched.
 
 The rules this file owns:
 - A row falls as a whole: when any value of it falls, all of them restarted from zero; when the
@@ -10,26 +10,32 @@ The rules this file owns:
   value, and adjacent windows add up, also for a row that is seen once and never again.
 """
 
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from streams.core.promql.history import History
-from streams.core.promql.labels import Floats, Index, Mask
+from streams.core.promql.accumulators import Accumulator, Feed
+from streams.core.promql.banks import Reach, banks_of
+from streams.core.promql.labels import Floats, Mask, Strings
 from streams.core.promql.layout import Layout
+from streams.core.promql.selectors import Selector
 from streams.core.promql.series import Series
+from streams.core.promql.vector import Vector
 
 DEAD_ROWS_MAX: Final = 1_000
-"""Rows that vanished before all windows began are forgotten when there are more than this, and more
-of them than of the others."""
+"""Rows that vanished before all short windows began are forgotten when there are more than this,
+and more of them than of the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a target grew by over (end - w, end]."""
+    """The end and the beginning of a window on one target, and the rows that it shows."""
 
-    increase: Floats  # of each slot
+    begin_ms: int
+    end_ms: int
     present: Mask  # of each row
     coverage: Floats  # of each row
 
@@ -37,11 +43,27 @@ class Window:
 class Counters:
     """The counted series of one target."""
 
-    def __init__(self) -> None:
-        self.series, self.history = Series(), History()
-        self._values: Floats = np.zeros(0)  # of each slot, as last seen
+    def __init__(
+        self,
+        reaches: Mapping[Accumulator, Reach],
+        selectors: Mapping[Selector, Selector],
+        strings: Strings,
+        *,
+        late_ms: int,
+    ) -> None:
+        self.series = Series()
+        self.times_ms: list[int] = []  # of the complete scrapes, while windows are fine
+        self._strings = strings
+        self._banks = banks_of(reaches, selectors)
+        self._bank_of = {what: bank for bank in self._banks.values() for what in bank.groups}
+        self._late_ms = late_ms
+        fine = [min(one.keep_ms, one.fine_ms) for one in self._banks.values()]
+        self._fine_ms = max(fine, default=0) + late_ms  # how far back rows are remembered
+        self._values: Floats = np.zeros(0)  # of each counted value of Series, as last seen
         self._layout: Layout | None = None
+        self._feeds: dict[int, tuple[Layout, list[Feed]]] = {}
         self._windows: dict[tuple[int, int, int], Window] = {}
+        self._increases: dict[tuple[int, int, int], Floats] = {}
 
     def count(
         self, layout: Layout, values: Floats, start_ms: int, *, watched: bool, restarted: bool
@@ -51,6 +73,7 @@ class Counters:
         values: its flat vector; watched: whether the scrape before showed all there was.
         """
         self._windows.clear()
+        self._increases.clear()
         if restarted:
             self._values[:] = 0.0
         now = values[layout.counted]
@@ -58,14 +81,15 @@ class Counters:
             self._enter(layout, now, start_ms, watched=watched and not restarted)
         before = self._values[layout.slots]
         grown = _grown(layout, before, now)
-        cumulative = self.history.last(self.series.slots)
-        cumulative[layout.slots] += np.where(np.isfinite(grown), grown, 0.0)
+        growth = np.where(np.isfinite(grown), grown, 0.0)
         self._values[layout.slots] = np.where(np.isnan(now), before, now)
-        self.history.add(start_ms, cumulative)
+        self.times_ms.append(start_ms)
+        for bank, feed in zip(self._banks.values(), self._fed(layout), strict=True):
+            bank.count(feed, growth, start_ms)
 
     def _enter(self, layout: Layout, now: Floats, start_ms: int, *, watched: bool) -> None:
         """Note which rows are new, gone and back."""
-        series, times = self.series, self.history.times_ms
+        series, times = self.series, self.times_ms
         known = len(self._values)
         self._values = np.concatenate([self._values, np.zeros(series.slots - known)])
         if not watched:
@@ -74,6 +98,8 @@ class Counters:
         new, layout.fresh = layout.fresh, layout.fresh[:0]
         series.born_ms[new] = times[-1] if watched else start_ms
         series.from_zero[new] = watched
+        for bank in self._banks.values():
+            bank.add(series, new[series.slot[new] >= 0], self._strings)
         here = np.zeros(series.n, np.bool_)
         here[layout.rows] = True
         gone = ~here & np.isinf(series.dead_ms)
@@ -82,36 +108,88 @@ class Counters:
         series.dead_ms[here] = np.inf
         self._layout = layout
 
-    def window(self, newest: int, end_ms: int, width_ms: int) -> Window:
-        """Return the increases over (end - width, end]; `newest` is the scrape that ends it."""
-        key = (newest, end_ms, width_ms)
+    def _fed(self, layout: Layout) -> list[Feed]:
+        """Return how the layout feeds each bank."""
+        found = self._feeds.get(id(layout))
+        if found is None or found[0] is not layout:
+            while len(self._feeds) >= 16:
+                del self._feeds[next(iter(self._feeds))]
+            offset = layout.counted_at(self.series.n)
+            feeds = [bank.feed(self.series, offset, self._strings) for bank in self._banks.values()]
+            found = self._feeds[id(layout)] = (layout, feeds)
+        return found[1]
+
+    def increase(self, what: Accumulator, window: Window, constants: dict[str, int]) -> Vector:
+        """Return what the groups grew by over a window.
+
+        constants: codes of the target's own labels.
+        """
+        bank = self._bank_of[what]
+        groups = bank.groups[what]
+        key = (id(bank), window.begin_ms, window.end_ms)
+        if key not in self._increases:
+            self._increases[key] = bank.history.increase(window.begin_ms, window.end_ms, bank.slots)
+        view = groups.view(self._strings, constants)
+        present, coverage = groups.shown(window.present, window.coverage, window.begin_ms)
+        return Vector(
+            view.labels,
+            view.gather(self._increases[key]),
+            present[view.rows],
+            coverage[view.rows],
+        )
+
+    def counts(self, what: Accumulator) -> bool:
+        """Tell whether the accumulator can match here."""
+        return what in self._bank_of
+
+    @property
+    def newest_ms(self) -> int:
+        """The time of the newest complete scrape; -1 where there is none."""
+        return self.times_ms[-1] if self.times_ms else -1
+
+    def newest_at(self, t_ms: int) -> int:
+        """Return the time of the newest complete scrape at or before `t_ms`; -1: there is none."""
+        k = bisect_right(self.times_ms, t_ms) - 1
+        return self.times_ms[k] if k >= 0 else -1
+
+    def window(self, newest_ms: int, end_ms: int, width_ms: int) -> Window:
+        """Return the window (end - width, end]; `newest` is the scrape that ends it."""
+        key = (newest_ms, end_ms, width_ms)
         if key not in self._windows:
-            self._windows[key] = self._window(newest, end_ms, width_ms)
+            self._windows[key] = self._window(newest_ms, end_ms, width_ms)
         return self._windows[key]
 
-    def _window(self, newest: int, end_ms: int, width_ms: int) -> Window:
-        series, times, begin_ms = self.series, self.history.times_ms, end_ms - width_ms
-        last_ms = times[newest]
-        last = np.minimum(last_ms, series.dead_ms)
+    def _window(self, newest_ms: int, end_ms: int, width_ms: int) -> Window:
+        series, begin_ms = self.series, end_ms - width_ms
+        last = np.minimum(newest_ms, series.dead_ms)
         present = (last > series.born_ms) & (last > begin_ms)
         # A series that was born while we watched is known to have been 0 before.
         since = np.where(series.from_zero, begin_ms, np.maximum(series.born_ms, begin_ms))
-        coverage = np.clip((min(last_ms, end_ms) - since) / width_ms, 0.0, 1.0)
-        return Window(self.history.increase(begin_ms, end_ms, series.slots), present, coverage)
+        coverage = np.clip((min(newest_ms, end_ms) - since) / width_ms, 0.0, 1.0)
+        return Window(begin_ms, end_ms, present, coverage)
 
-    def forget(self, before_ms: int) -> bool:
-        """Drop what no window needs that begins at `before_ms` or later.
+    def forget(self, newest_ms: int) -> bool:
+        """Drop what no window needs when the newest scrape was at `newest_ms`.
 
         Returns whether rows were renumbered: layouts compiled before count for nothing then.
         """
-        self.history.forget(before_ms)
+        before_ms = newest_ms - self._fine_ms
+        del self.times_ms[: max(bisect_right(self.times_ms, before_ms) - 1, 0)]
+        for bank in self._banks.values():
+            bank.history.forget(newest_ms - bank.keep_ms - self._late_ms)
         dead = self.series.dead_ms < before_ms
         if not DEAD_ROWS_MAX < int(dead.sum()) > self.series.n // 2:
             return False
-        self.series, slots = self.series.kept(np.flatnonzero(~dead))
-        self.history.keep(slots)
+        left = np.flatnonzero(~dead)
+        rows = np.full(self.series.n, -1)
+        rows[left] = np.arange(len(left))
+        for bank in self._banks.values():
+            bank.keep(rows, self.series.dead_ms, newest_ms - self._late_ms)
+        self.series, slots = self.series.kept(left)
         self._values = self._values[slots]
         self._windows.clear()
+        self._increases.clear()
+        self._feeds.clear()
         self._layout = None
         return True
 
@@ -124,8 +202,3 @@ def _grown(layout: Layout, before: Floats, now: Floats) -> Floats:
         rows[layout.owner[fallen]] = True
         grown = np.where(rows[layout.owner], now, grown)
     return grown
-
-
-def first_of(layout: Layout, rows: int) -> Index:
-    """Return where the instant values of each row begin, for a Series that has grown to `rows`."""
-    return np.concatenate([layout.offset, np.full(rows - len(layout.offset), -1, np.int64)])

@@ -6,6 +6,7 @@ A table never changes, so what was computed from it (groups, matches) is remembe
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 import numpy as np
@@ -125,6 +126,22 @@ class Labels:
 
 
 EMPTY: Final = Labels({}, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """The labels that make groups: `by` them, or `without`, by all others but the metric name."""
+
+    labels: frozenset[str] = frozenset()
+    by: bool = True
+
+    def keeps(self, label: str) -> bool:
+        """Tell whether groups differ by this label."""
+        return (label in self.labels) == self.by and (self.by or label != NAME)
+
+    def groups(self, labels: Labels) -> tuple[Labels, Index]:
+        """Return the label sets of the groups of a table, and for each row its group."""
+        return labels.group(name for name in labels.names if self.keeps(name))
 
 
 def factorize(columns: Sequence[Codes], n: int) -> tuple[Index, Index]:

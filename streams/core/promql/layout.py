@@ -29,7 +29,16 @@ class Layout:
     owner: Index  # of each counted position: a number for its row, from 0
     instant: Index  # positions in the flat vector
     offset: Index  # of each row of Series: its first value among the instant ones, or -1
+    counted_offset: Index  # of each row of Series: its first value among the counted ones, or -1
     views: dict[Selector, View] = field(default_factory=dict)
+
+    def counted_at(self, rows: int) -> Index:
+        """Return where the counted values of each row begin, for a Series of so many rows."""
+        return padded(self.counted_offset, rows)
+
+    def instant_at(self, rows: int) -> Index:
+        """Return where the instant values of each row begin, for a Series of so many rows."""
+        return padded(self.offset, rows)
 
 
 def flat(scrape: pa.RecordBatch | pa.Table) -> Floats:
@@ -72,7 +81,27 @@ def lay_out(
 
     slots = expand(series.slot[rows[counted]], widths[counted])
     owner = np.repeat(np.arange(int(counted.sum())), widths[counted])
-    offset = np.full(series.n, -1, np.int64)
-    width = widths[instant]
-    offset[rows[instant]] = np.cumsum(width) - width
-    return Layout(series, rows, fresh, positions(counted), slots, owner, positions(instant), offset)
+
+    def offsets(chosen: Mask) -> Index:
+        """Return where each row begins among the values of the chosen ones."""
+        offset = np.full(series.n, -1, np.int64)
+        width = widths[chosen]
+        offset[rows[chosen]] = np.cumsum(width) - width
+        return offset
+
+    return Layout(
+        series,
+        rows,
+        fresh,
+        positions(counted),
+        slots,
+        owner,
+        positions(instant),
+        offsets(instant),
+        offsets(counted),
+    )
+
+
+def padded(offset: Index, rows: int) -> Index:
+    """Return offsets for a Series that has grown to `rows`."""
+    return np.concatenate([offset, np.full(rows - len(offset), -1, np.int64)])

@@ -1,11 +1,43 @@
-"""Read series. In: selectors. Out: the vectors that all plans begin with."""
+"""Read series. In: selectors and times. Out: the vectors that all plans begin with."""
+
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
-from streams.core.promql.labels import NAME, Labels, Strings
+from streams.core.promql.accumulators import EACH_SERIES, Accumulator
+from streams.core.promql.banks import FINE_MS, Reach
+from streams.core.promql.labels import NAME, Grouping, Labels, Strings
 from streams.core.promql.nodes import Context, Node
 from streams.core.promql.selectors import Selector
 from streams.core.promql.vector import NOTHING, Value, Vector, union
+from streams.core.promql.wanted import LOOKBACK_MS, Need
+
+FINE_REACH_MS_MAX: Final = 3_600_000
+"""How far back every scrape is kept for windows that begin in the past."""
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """Which time a selector reads: that of the evaluation, or one before it."""
+
+    offset_ms: int = 0
+    pinned: bool = False  # `@ start()`, `@ end()`: the time of the rule, also within a subquery
+    inside_ms: int = 0  # how far back the subqueries around it go
+
+    @property
+    def now(self) -> bool:
+        """Whether it is the time of the rule."""
+        return not self.offset_ms and (self.pinned or not self.inside_ms)
+
+    @property
+    def reach_ms(self) -> int:
+        """How far back it may be."""
+        return self.offset_ms + (0 if self.pinned else self.inside_ms)
+
+    def at(self, context: Context) -> int:
+        """Return the time, in ms."""
+        return (context.rule_ms if self.pinned else context.t_ms) - self.offset_ms
 
 
 class Number(Node):
@@ -20,44 +52,82 @@ class Number(Node):
         return self.value
 
 
-class Instant(Node):
-    """`x{...}`: the present values of scraped series."""
+class Leaf(Node):
+    """A node that reads series of targets."""
 
-    def __init__(self, selector: Selector) -> None:
-        self.selector = selector
+    leaf = True
+
+    def __init__(self, selector: Selector, when: When) -> None:
+        self.selector, self.when = selector, when
 
     @property
     def selectors(self) -> tuple[Selector, ...]:
         return (self.selector,)
 
+
+class Instant(Leaf):
+    """`x{...}`: the values of scraped series at a time."""
+
+    @property
+    def need(self) -> Need:
+        if self.when.now:
+            return Need(instant=(self.selector,))
+        return Need(ranges={self.selector: LOOKBACK_MS + self.when.reach_ms})
+
     def evaluate(self, context: Context) -> Value:
-        return union(
-            [
-                target.instant(self.selector, context.t_ms, live=context.live)
-                for target in context.targets
-            ]
+        t_ms = self.when.at(context)
+        if self.when.now:
+            parts = (one.instant(self.selector, t_ms, live=context.live) for one in context.targets)
+        else:
+            parts = (one.past(self.selector, t_ms) for one in context.targets)
+        return context.union(self, parts)
+
+
+class Increase(Leaf):
+    """`increase(x{...}[w])`, or `rate` of it: the increase by second. Of label sets, or of each
+    series by itself."""
+
+    def __init__(
+        self,
+        selector: Selector,
+        when: When,
+        width_ms: int,
+        *,
+        per_second: bool,
+        grouping: Grouping = EACH_SERIES,
+    ) -> None:
+        super().__init__(selector, when)
+        self.width_ms, self.per_second = width_ms, per_second
+        self.what = Accumulator(selector, grouping)
+
+    def summed(self, grouping: Grouping) -> "Increase":
+        """Return the node whose results are summed over label sets, target by target."""
+        return Increase(
+            self.selector,
+            self.when,
+            self.width_ms,
+            per_second=self.per_second,
+            grouping=grouping,
         )
 
-
-class Increase(Node):
-    """`increase(x{...}[w])`, or `rate` of it: the increase by second."""
-
-    def __init__(self, selector: Selector, width_ms: int, *, per_second: bool) -> None:
-        self.selector, self.width_ms, self.per_second = selector, width_ms, per_second
-
     @property
-    def selectors(self) -> tuple[Selector, ...]:
-        return (self.selector,)
+    def need(self) -> Need:
+        reach_ms = self.width_ms + self.when.reach_ms
+        fine_ms = FINE_MS if self.when.now else min(max(reach_ms, FINE_MS), FINE_REACH_MS_MAX)
+        return Need(accumulators={self.what: Reach(reach_ms, fine_ms)})
 
     def evaluate(self, context: Context) -> Value:
-        found = union(
-            [
-                target.increase(self.selector, self.width_ms, context.t_ms, live=context.live)
-                for target in context.targets
-            ]
-        ).nameless()
-        values = found.values / (self.width_ms / 1000) if self.per_second else found.values
-        return Vector(found.labels, values, found.present, found.coverage)
+        t_ms, live = self.when.at(context), context.live and self.when.now
+        parts = tuple(
+            one.increase(self.what, self.width_ms, t_ms, live=live) for one in context.targets
+        )
+        return context.derived(self, parts, lambda: self._finished(union(parts)))
+
+    def _finished(self, found: Vector) -> Vector:
+        found = found.nameless()
+        if not self.per_second:
+            return found
+        return replace(found, values=found.values / (self.width_ms / 1000))
 
 
 class Recorded(Node):
@@ -70,6 +140,26 @@ class Recorded(Node):
 
     def evaluate(self, context: Context) -> Value:
         found = context.recorded.get(self.selector.name, NOTHING)
+        return filtered(found, self.selector, context.strings)
+
+
+class RecordedThen(Node):
+    """A recorded name at an earlier time."""
+
+    own_change = True
+
+    def __init__(self, selector: Selector, when: When) -> None:
+        self.selector, self.when = selector, when
+
+    @property
+    def need(self) -> Need:
+        return Need(recorded={self.selector: LOOKBACK_MS + self.when.reach_ms})
+
+    def evaluate(self, context: Context) -> Value:
+        ring = context.rings.get(self.selector.name)
+        if ring is None:
+            return NOTHING
+        found = ring.at(self.when.at(context), LOOKBACK_MS)
         return filtered(found, self.selector, context.strings)
 
 

@@ -2,7 +2,7 @@
 Out: for each left row the right row it meets.
 
 The rule this file owns: label sets are numbered over both tables at once and remembered; which rows
-are present is looked at each time. The metric name never takes part.
+are present is looked at each time. The metric name takes part only where `on` names it.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,24 @@ def _sides(left: Labels, right: Labels, matching: Matching) -> Sides:
     return Sides(ids[: left.n], ids[left.n :], len(first))
 
 
-def meet(many: Vector, one: Vector, matching: Matching) -> tuple[Index, Mask]:
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Which row of the other side each row meets."""
+
+    partner: Index
+    meets: Mask
+    sets: Index  # the number of each row's label set
+
+    def refuse_many(self, results: Mask) -> None:
+        """Raise EvaluationError where several results come from the same row of the other side."""
+        if int(np.bincount(self.sets[results], minlength=1).max()) > 1:
+            raise EvaluationError(
+                "several series of the left side match one of the right: "
+                "many-to-one matching must be written, with group_left"
+            )
+
+
+def meet(many: Vector, one: Vector, matching: Matching) -> Met:
     """Return for each row of `many` the row of `one` it meets, and whether there is one.
 
     Raises EvaluationError where several rows of `one` could be meant.
@@ -74,10 +91,4 @@ def meet(many: Vector, one: Vector, matching: Matching) -> tuple[Index, Mask]:
     where = np.full(found.sets, -1, np.int64)
     where[sets] = rows
     partner = where[found.left]
-    meets = many.present & (partner >= 0)
-    if not matching.many and int(np.bincount(found.left[meets], minlength=1).max()) > 1:
-        raise EvaluationError(
-            "several series of the left side match one of the right: "
-            "many-to-one matching must be written, with group_left"
-        )
-    return partner, meets
+    return Met(partner, many.present & (partner >= 0), found.left)

@@ -1,17 +1,39 @@
 """The shape of a plan. In: children. Out: a value at one time of one cluster.
 
-The rule this file owns: a node holds no state of a cluster. All of that comes with the context, so
-one plan serves all clusters, and equal sub-expressions are one node that is computed once.
+The rules this file owns:
+- A node holds no state of a cluster. All of that comes with the context, so one plan serves all
+  clusters, and equal sub-expressions are one node that is computed once.
+- A value never changes once it was made. So where all that a node reads is the same as at the last
+  live evaluation, its value is, too, and is not computed again.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from streams.core.promql.labels import Strings
+from streams.core.promql.ring import Ring
 from streams.core.promql.selectors import Selector
 from streams.core.promql.target import Target
-from streams.core.promql.vector import EvaluationError, Value, Vector
+from streams.core.promql.vector import EvaluationError, Value, Vector, union
+from streams.core.promql.wanted import Need
+
+
+@dataclass(slots=True)
+class Kept:
+    """What was computed at the last live evaluation of one cluster, and from what."""
+
+    values: dict["Node", tuple[tuple[object, ...], Value]] = field(default_factory=dict)
+    parts: dict["Node", tuple[tuple[object, ...], Vector]] = field(default_factory=dict)
+
+    def vector(
+        self, node: "Node", inputs: tuple[object, ...], make: Callable[[], Vector]
+    ) -> Vector:
+        """Return the vector of before where its inputs are the same."""
+        before = self.parts.get(node)
+        if before is None or not _same(before[0], inputs):
+            before = self.parts[node] = (inputs, make())
+        return before[1]
 
 
 @dataclass(slots=True)
@@ -23,6 +45,9 @@ class Context:
     strings: Strings
     targets: Sequence[Target]  # in the order of their names, whatever the order of arrival
     recorded: dict[str, Vector]  # results of recording rules that are still fresh
+    rings: Mapping[str, Ring]  # earlier results of those that are read over time
+    rule_ms: int  # the time of the rule; t_ms is earlier within a subquery
+    kept: Kept | None = None  # None: everything is computed
     memo: dict["Node", Value] = field(default_factory=dict)
 
     def value(self, node: "Node") -> Value:
@@ -30,8 +55,32 @@ class Context:
         if node.changes:
             return node.evaluate(self)
         if node not in self.memo:
-            self.memo[node] = node.evaluate(self)
+            self.memo[node] = self._computed(node)
         return self.memo[node]
+
+    def _computed(self, node: "Node") -> Value:
+        if self.kept is None or node.leaf or node.timed:
+            return node.evaluate(self)
+        inputs = tuple(self.value(child) for child in node.children)
+        before = self.kept.values.get(node)
+        if before is None or not _same(before[0], inputs):
+            before = self.kept.values[node] = (inputs, node.evaluate(self))
+        return before[1]
+
+    def union(self, node: "Node", parts: Iterable[Vector]) -> Vector:
+        """Return what a leaf found on all targets, as one vector."""
+        found = tuple(parts)
+        return self.derived(node, found, lambda: union(found))
+
+    def derived(
+        self, node: "Node", inputs: tuple[object, ...], make: Callable[[], Vector]
+    ) -> Vector:
+        """Return what a leaf makes of these inputs and of nothing else."""
+        return make() if self.kept is None else self.kept.vector(node, inputs, make)
+
+    def at(self, t_ms: int) -> "Context":
+        """Return the context of an earlier time, for a step of a subquery."""
+        return replace(self, t_ms=t_ms, live=False, kept=None, memo={})
 
     def vector(self, node: "Node") -> Vector:
         """Return the value of a node that the parser found to be a vector."""
@@ -48,11 +97,19 @@ class Context:
         return value
 
 
+def _same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
+    return len(before) == len(now) and all(
+        a is b or (isinstance(a, float | int) and a == b) for a, b in zip(before, now, strict=True)
+    )
+
+
 class Node(ABC):
     """One step of a plan."""
 
     children: tuple["Node", ...] = ()
     scalar = False  # whether it returns a number
+    leaf = False  # whether it reads targets
+    timed = False  # whether its value depends on the time, not only on its children
     own_change = False  # whether its value can change within one evaluation
     inputs_needed = True  # False: an alert lives on when what is below has vanished
 
@@ -63,8 +120,13 @@ class Node(ABC):
 
     @property
     def selectors(self) -> tuple[Selector, ...]:
-        """The selectors that the node itself reads."""
+        """The selectors of scraped series that the node itself reads."""
         return ()
+
+    @property
+    def need(self) -> Need:
+        """What must be kept for the node itself."""
+        return Need()
 
     @abstractmethod
     def evaluate(self, context: Context) -> Value:

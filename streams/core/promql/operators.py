@@ -10,10 +10,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from streams.core.promql.labels import EMPTY, NAME, Floats, Index, Labels, Mask
+from streams.core.promql.labels import NAME, Floats, Index, Labels, Mask
 from streams.core.promql.matching import Matching, meet, sides
 from streams.core.promql.nodes import Context, Node
-from streams.core.promql.vector import Value, Vector, refuse_duplicates, union
+from streams.core.promql.vector import (
+    NOTHING,
+    Value,
+    Vector,
+    refuse_duplicates,
+    union,
+    unnamed,
+)
 
 Operation = Callable[[Any, Any], Any]
 
@@ -24,6 +31,7 @@ ARITHMETIC: Final[dict[str, Operation]] = {
     "/": np.divide,
     "%": np.fmod,
     "^": np.power,
+    "atan2": np.arctan2,
 }
 COMPARISONS: Final[dict[str, Operation]] = {
     "==": np.equal,
@@ -65,7 +73,7 @@ class WithScalar(Node):
             found = self.apply(_values(left), _values(right))
         if self.filters:
             return source.where(found)
-        kept = source.nameless()
+        kept = unnamed(source)
         return Vector(kept.labels, found.astype(np.float64), kept.present, kept.coverage)
 
 
@@ -90,15 +98,18 @@ class Vectors(Node):
         left, right = (context.vector(child) for child in self.children)
         flipped = self.matching.many == "right"
         many, one = (right, left) if flipped else (left, right)
-        if not many.n or not one.n:
-            return Vector(EMPTY, np.zeros(0), np.zeros(0, np.bool_), np.zeros(0))
-        partner, meets = meet(many, one, self.matching)
+        if not many.present.any() or not one.present.any():
+            return NOTHING
+        met_by = meet(many, one, self.matching)
+        partner, meets = met_by.partner, met_by.meets
         met = one.values[partner]
         with np.errstate(all="ignore"):
             found = self.apply(met, many.values) if flipped else self.apply(many.values, met)
         if self.filters:
             meets = meets & found
             found = met if flipped else many.values
+        if not self.matching.many:
+            met_by.refuse_many(meets)
         result = Vector(
             self._labels(many.labels, one.labels, partner),
             found.astype(np.float64),
@@ -166,5 +177,5 @@ class Negate(Node):
         value = context.value(self.children[0])
         if isinstance(value, float):
             return -value
-        kept = value.nameless()
+        kept = unnamed(value)
         return Vector(kept.labels, -kept.values, kept.present, kept.coverage)

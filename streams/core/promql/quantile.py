@@ -1,10 +1,12 @@
-"""Estimate quantiles of histograms. In: cumulative buckets as series with `le`. Out: one value for
-each histogram.
+"""Estimate quantiles and shares of histograms. In: cumulative buckets as series with `le`. Out: one
+value for each histogram.
 
-The rule this file owns: the arithmetic of Prometheus' histogram_quantile, its repair of buckets
-that fall, and its edge cases; on whole matrices instead of one histogram at a time.
+The rule this file owns: the arithmetic of Prometheus' histogram_quantile and histogram_fraction,
+the repair of buckets that fall, and the edge cases; on whole matrices instead of one histogram at
+a time.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +39,10 @@ class Histograms:
     batches: tuple[Batch, ...]
 
 
+Estimate = Callable[[Floats, Floats], Floats]
+"""(bounds, cumulative counts of each histogram) -> a value for each histogram."""
+
+
 class Quantile(Node):
     """`histogram_quantile(q, v)`."""
 
@@ -44,21 +50,44 @@ class Quantile(Node):
         self.children = (q, source)
 
     def evaluate(self, context: Context) -> Value:
-        q, source = context.number(self.children[0]), context.vector(self.children[1])
-        if not source.n:
-            return NOTHING
-        here = source.present
-        plan = source.labels.once(
-            ("histograms", here.tobytes()),
-            lambda: _histograms(source.labels, np.flatnonzero(here), context.strings),
+        q = context.number(self.children[0])
+        return _estimated(
+            context, self.children[1], lambda bounds, counts: quantiles(q, bounds, counts)
         )
-        values, coverage = np.full(plan.labels.n, np.nan), np.zeros(plan.labels.n)
-        present = np.zeros(plan.labels.n, np.bool_)
-        for batch in plan.batches:
-            values[batch.groups] = quantiles(q, batch.bounds, source.values[batch.rows])
-            coverage[batch.groups] = source.coverage[batch.rows].mean(axis=1)
-            present[batch.groups] = True
-        return Vector(plan.labels, values, present, coverage)
+
+
+class Fraction(Node):
+    """`histogram_fraction(lower, upper, v)`."""
+
+    def __init__(self, lower: Node, upper: Node, source: Node) -> None:
+        self.children = (lower, upper, source)
+
+    def evaluate(self, context: Context) -> Value:
+        lower, upper = (context.number(child) for child in self.children[:2])
+        return _estimated(
+            context,
+            self.children[2],
+            lambda bounds, counts: fractions(lower, upper, bounds, counts),
+        )
+
+
+def _estimated(context: Context, node: Node, estimate: Estimate) -> Vector:
+    """Return one value for each histogram of a vector."""
+    source = context.vector(node)
+    if not source.n:
+        return NOTHING
+    here = source.present
+    plan = source.labels.once(
+        ("histograms", here.tobytes()),
+        lambda: _histograms(source.labels, np.flatnonzero(here), context.strings),
+    )
+    values, coverage = np.full(plan.labels.n, np.nan), np.zeros(plan.labels.n)
+    present = np.zeros(plan.labels.n, np.bool_)
+    for batch in plan.batches:
+        values[batch.groups] = estimate(batch.bounds, source.values[batch.rows])
+        coverage[batch.groups] = source.coverage[batch.rows].mean(axis=1)
+        present[batch.groups] = True
+    return Vector(plan.labels, values, present, coverage)
 
 
 def _histograms(labels: Labels, rows: Index, strings: Strings) -> Histograms:
@@ -119,6 +148,38 @@ def _interpolate(bounds: Floats, counts: Floats, bucket: NDArray[np.int64], rank
         inside = begin + (bounds[bucket] - begin) * share
     inside = np.where((bucket == 0) & (bounds[0] <= 0), bounds[0], inside)
     return np.where(bucket == len(bounds) - 1, bounds[-2], inside)
+
+
+def fractions(lower: float, upper: float, bounds: Floats, cumulative: Floats) -> Floats:
+    """Return the share of each histogram's observations between two values.
+
+    bounds: (B,) ascending, equal ones are added; cumulative: (H, B). Returns (H,), NaN where there
+    is no observation or no bucket +Inf. Buckets that fall are not lifted, and nothing is known
+    below the first bound: as in Prometheus 3.5.
+    """
+    if np.isnan(lower) or np.isnan(upper) or bounds[-1] != np.inf:
+        return np.full(len(cumulative), np.nan)
+    distinct, first = np.unique(bounds, return_index=True)
+    counts = np.add.reduceat(cumulative, first, axis=1)
+    total = counts[:, -1]
+    if lower >= upper:
+        return np.where(total == 0, np.nan, 0.0)
+    with np.errstate(all="ignore"):
+        share = (_rank(upper, distinct, counts) - _rank(lower, distinct, counts)) / total
+    return np.where(total == 0, np.nan, share)
+
+
+def _rank(value: float, bounds: Floats, counts: Floats) -> Floats:
+    """Return how many observations of each histogram lie below a value, at most all."""
+    if value == -np.inf:
+        return np.zeros(len(counts))
+    bucket = int(np.searchsorted(bounds, value))
+    if bounds[bucket] == value:
+        return np.minimum(counts[:, bucket], counts[:, -1])
+    begin = bounds[bucket - 1] if bucket else -np.inf
+    below = counts[:, bucket - 1] if bucket else np.zeros(len(counts))
+    inside = below + (counts[:, bucket] - below) * (value - begin) / (bounds[bucket] - begin)
+    return np.where(inside > counts[:, -1], counts[:, -1], inside)
 
 
 def _ascending(counts: Floats) -> Floats:

@@ -1,16 +1,16 @@
-"""Hold the samples of one target. In: its scrapes in tick order. Out: instant values and increases
-as of any time in its history.
+"""Hold the samples of one target. In: its scrapes in tick order. Out: instant values, increases and
+samples as of any time in its history.
 
 The rules this file owns:
 - A failed scrape takes the instant values away at once; windows go on with what they hold. A
   skipped tick is no news: the values stay while they are fresh.
-- A window ends at the target's newest sample while that is fresh (2.5 intervals), else at the
-  time of evaluation.
+- A window of a counter ends at the target's newest sample while that is fresh (2.5 intervals),
+  else at the time of evaluation.
 - `up` is 1 for an answer, whole or too big, and 0 for anything else. A skipped tick is no news
   here either: what came before it stands while it is fresh.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,36 +20,26 @@ import pyarrow as pa
 from schemas.arrow import SCRAPE_SCHEMA, empty_rows
 from schemas.records import Outcome, ScrapeEnvelope
 from streams.core.promql import columns, views
-from streams.core.promql.counters import Counters, Window, first_of
-from streams.core.promql.labels import NAME, Floats, Labels, Mask, Strings
+from streams.core.promql.accumulators import Accumulator
+from streams.core.promql.counters import Counters
+from streams.core.promql.labels import NAME, Floats, Index, Labels, Mask, Strings
 from streams.core.promql.layout import Layout, flat, lay_out
+from streams.core.promql.ring import Matrix, Ring
 from streams.core.promql.selectors import Selector
 from streams.core.promql.series import Series
 from streams.core.promql.vector import NOTHING, Vector, vector
+from streams.core.promql.wanted import LOOKBACK_MS, SYNTHETIC, Wanted
 from streams.core.samples import Scrape
 
 FRESH_INTERVALS: Final = 2.5
-LOOKBACK_MS: Final = 300_000
 RESTART_MS: Final = 2_000
 """A process start time that moves less is the same process: kernels derive it from the clock."""
 LAYOUTS_MAX: Final = 8
 
-SYNTHETIC: Final = ("up", "scrape_duration_seconds", "scrape_samples_scraped")
-"""Series that are made of envelopes. Nothing can be counted over them."""
-
 _ANSWERED: Final = (Outcome.OK, Outcome.TOO_BIG)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The selectors of a rule set: those under rate and increase, and the instant ones."""
-
-    counted: tuple[Selector, ...]
-    instant: tuple[Selector, ...]
-    retention_ms: int
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
     """One scrape of the target, whatever became of it."""
 
@@ -81,18 +71,26 @@ class Target:
         self._main = main  # whether it makes `up`
         self._strings = strings
         self._constants = {name: strings.code(text) for name, text in self.labels.items()}
-        self._counted, self._instant = self._own(wanted.counted), self._own(wanted.instant)
+        self._counted = self._own(what.selector for what in wanted.accumulators)
+        self._instant = self._own([*wanted.instant, *wanted.ranges])
+        self._rings = {
+            one: Ring(keep_ms) for one, keep_ms in wanted.ranges.items() if one in self._instant
+        }
         every = [*self._counted.values(), *self._instant.values()]
         self._families = {one.name for one in every} | {
             one.folded[0] for one in every if one.folded is not None
         }
-        self._retention_ms = wanted.retention_ms
-        self._counters = Counters()
+        self._late_ms = wanted.late_ms
+        self._counters = Counters(
+            wanted.accumulators, self._counted, strings, late_ms=wanted.late_ms
+        )
         self._attempts: list[Attempt] = []
         self._layouts: dict[object, Layout] = {}
-        self._views: dict[Selector, tuple[int, views.View]] = {}  # of rows so far, counted
         self._recent: dict[Selector, tuple[Series, views.View]] = {}  # the newest instant ones
+        self._rows: dict[Selector, tuple[Series, int, Index]] = {}
+        self._vectors: dict[object, Vector] = {}  # since the newest scrape
         self._synthetics: dict[str, Labels] = {}
+        self.first_ms = 0  # of its first answer
         self._tick_ms = -1
         self._process_start_ms = 0
         self._filter = ""
@@ -121,7 +119,11 @@ class Target:
         if attempt.answered:
             attempt = self._read(scrape, attempt)
         self._attempts.append(attempt)
-        self._forget(attempt.start_ms - self._retention_ms)
+        self._vectors.clear()
+        if attempt.outcome is not Outcome.SKIPPED:
+            for selector, ring in self._rings.items():
+                ring.add(attempt.start_ms, self._sampled(selector, attempt))
+        self._forget(attempt.start_ms)
 
     def _read(self, scrape: Scrape, attempt: Attempt) -> Attempt:
         envelope, values = scrape.envelope, flat(scrape.rows)
@@ -131,12 +133,24 @@ class Target:
         before = next(scrapes, None)
         whole = before is not None and before.outcome is Outcome.OK
         layout = self._layout(scrape, values)
+        self.first_ms = self.first_ms or attempt.start_ms
         self._counters.count(
             layout, values, attempt.start_ms, watched=same and whole, restarted=restarted
         )
         self._process_start_ms = envelope.process_start_ms or self._process_start_ms
         self._filter = envelope.family_filter
         return replace(attempt, layout=layout, values=values[layout.instant])
+
+    def _sampled(self, selector: Selector, attempt: Attempt) -> Vector:
+        """Return what an attempt adds to the ring of a selector."""
+        if attempt.outcome is Outcome.REMOVED:
+            return NOTHING
+        if self._main and selector.name in SYNTHETIC:
+            return self._synthetic_of(selector, attempt)
+        if attempt.layout is None or attempt.values is None:
+            return NOTHING
+        view = self._instant_view(selector, attempt.layout)
+        return vector(view.labels, view.gather(attempt.values))
 
     def _restarted(self, envelope: ScrapeEnvelope) -> bool:
         if not envelope.process_start_ms or not self._process_start_ms:
@@ -178,12 +192,13 @@ class Target:
             instant=instant[chosen],
         )
 
-    def _forget(self, before_ms: int) -> None:
+    def _forget(self, newest_ms: int) -> None:
+        before_ms = newest_ms - LOOKBACK_MS - self._late_ms
         while len(self._attempts) > 1 and self._attempts[1].start_ms <= before_ms:
             del self._attempts[0]
-        if self._counters.forget(before_ms):
+        if self._counters.forget(newest_ms):
             self._layouts.clear()
-            self._views.clear()
+            self._rows.clear()
 
     @property
     def removed(self) -> bool:
@@ -202,45 +217,75 @@ class Target:
 
     def instant(self, selector: Selector, t_ms: int, *, live: bool) -> Vector:
         """Return the values that the selector reads now (live), or read at `t_ms`."""
-        if selector.name in SYNTHETIC:
-            return self._synthetic(selector, t_ms, live=live)
-        attempt = self._answer(t_ms, live=live) if selector in self._instant else None
-        if attempt is None or attempt.layout is None or attempt.values is None:
+        if self._main and selector.name in SYNTHETIC:
+            attempt = self._judged(t_ms, live=live)
+            if attempt is None or t_ms - attempt.start_ms >= LOOKBACK_MS:
+                return NOTHING
+            return self._kept((selector, attempt), lambda: self._synthetic_of(selector, attempt))
+        found = self._answer(t_ms, live=live) if selector in self._instant else None
+        if found is None:
             return NOTHING
-        view = self._instant_view(selector, attempt.layout)
-        return vector(view.labels, view.gather(attempt.values))
+        return self._kept((selector, found), lambda: self._sampled(selector, found))
 
-    def increase(self, selector: Selector, width_ms: int, t_ms: int, *, live: bool) -> Vector:
+    def _kept(self, key: object, make: Callable[[], Vector]) -> Vector:
+        """Return the same vector for the same key, until the next scrape."""
+        if key not in self._vectors:
+            self._vectors[key] = make()
+        return self._vectors[key]
+
+    def past(self, selector: Selector, t_ms: int) -> Vector:
+        """Return the values that the selector read at a time that rings remember."""
+        ring = self._rings.get(selector)
+        return NOTHING if ring is None else ring.at(t_ms, LOOKBACK_MS)
+
+    def samples(self, selector: Selector, begin_ms: int, end_ms: int) -> Matrix | None:
+        """Return the samples of a selector in (begin, end]."""
+        ring = self._rings.get(selector)
+        return None if ring is None else ring.window(begin_ms, end_ms)
+
+    def increase(self, what: Accumulator, width_ms: int, t_ms: int, *, live: bool) -> Vector:
         """Return what the series grew by over a window that ends now (live), or at `t_ms`."""
         counters, attempt = self._counters, self._attempt(t_ms, live=live)
-        times = counters.history.times_ms
-        newest = len(times) - 1 if live else counters.history.newest_at(t_ms)
-        if attempt is None or newest < 0 or selector not in self._counted:
+        newest_ms = counters.newest_ms if live else counters.newest_at(t_ms)
+        if newest_ms < 0 or not counters.counts(what):
             return NOTHING
-        last_ms = times[newest]
-        fresh = t_ms - last_ms <= FRESH_INTERVALS * attempt.interval_ms
-        window = counters.window(newest, last_ms if fresh else t_ms, width_ms)
-        view = self._counted_view(selector)
-        return _windowed(view, window)
+        if attempt is None and t_ms >= self._attempts[0].start_ms:
+            return NOTHING  # removed
+        interval_ms = (attempt or self._attempts[0]).interval_ms
+        fresh = t_ms - newest_ms <= FRESH_INTERVALS * interval_ms
+        window = counters.window(newest_ms, newest_ms if fresh else t_ms, width_ms)
+        return self._kept(
+            (what, window.begin_ms, window.end_ms, newest_ms),
+            lambda: counters.increase(what, window, self._constants),
+        )
 
     def matches(self, selector: Selector, wanted: Mapping[str, str], t_ms: int) -> bool:
         """Tell whether a fresh series of the selector agrees with the labels of an alert."""
-        newest = self._answer(t_ms, live=True)
-        if selector.name in SYNTHETIC:
+        if self._main and selector.name in SYNTHETIC:
             latest = self._attempt(t_ms, live=True)
-            found = self._synthetic(selector, t_ms, live=True).labels
-            here = np.full(found.n, latest is not None and latest.fresh(t_ms))
-        elif newest is None or newest.layout is None or not newest.fresh(t_ms):
+            if latest is None or not latest.fresh(t_ms):
+                return False
+            return bool(self._agrees(self._synthetic_of(selector, latest).labels, wanted).any())
+        newest = self._answer(t_ms, live=True)
+        if newest is None or not newest.fresh(t_ms):
             return False
-        elif selector in self._counted:
-            view = self._counted_view(selector)
-            found, here = view.labels, np.isinf(self._counters.series.dead_ms[view.rows])
-        elif selector in self._instant:
-            found = self._instant_view(selector, newest.layout).labels
-            here = np.ones(found.n, np.bool_)
-        else:
-            return False
-        return bool((here & self._agrees(found, wanted)).any())
+        rows = self._rows_of(selector)
+        wanted = {name: text for name, text in wanted.items() if name not in self.labels}
+        return bool(self._agrees(self._counters.series.labels(rows), wanted).any())
+
+    def _rows_of(self, selector: Selector) -> Index:
+        """Return the rows behind a selector that are there now."""
+        own = self._counted.get(selector) or self._instant.get(selector)
+        series = self._counters.series
+        if own is None:
+            return np.zeros(0, np.int64)
+        before = self._rows.get(selector)
+        if before is None or before[0] is not series or before[1] != series.n:
+            every = np.zeros(series.n, np.int64)
+            look = views.Look(series, own, self._strings, every)
+            self._rows[selector] = (series, series.n, look.rows())
+        rows = self._rows[selector][2]
+        return rows[np.isinf(series.dead_ms[rows])]
 
     def _agrees(self, labels: Labels, wanted: Mapping[str, str]) -> Mask:
         """Return which rows contradict none of the wanted labels."""
@@ -275,15 +320,15 @@ class Target:
             if one.outcome is Outcome.SKIPPED:
                 skipped = True
                 continue
-            good = one.fresh(t_ms) if skipped else t_ms - one.start_ms <= LOOKBACK_MS
+            good = one.fresh(t_ms) if skipped else t_ms - one.start_ms < LOOKBACK_MS
             return one if good and one.answered else None
         return None
 
-    def _synthetic(self, selector: Selector, t_ms: int, *, live: bool) -> Vector:
-        attempt = self._judged(t_ms, live=live)
-        if not self._main or attempt is None or not selector.accepts(self.labels):
+    def _synthetic_of(self, selector: Selector, attempt: Attempt) -> Vector:
+        """Return the series that an attempt makes, whatever it brought."""
+        if not self._main or not selector.accepts(self.labels):
             return NOTHING
-        if t_ms - attempt.start_ms > LOOKBACK_MS or not self._only_own_labels(selector):
+        if not self._only_own_labels(selector):
             return NOTHING
         value = {
             "up": float(attempt.answered),
@@ -305,30 +350,12 @@ class Target:
     def _instant_view(self, selector: Selector, layout: Layout) -> views.View:
         if selector not in layout.views:
             series, before = self._recent.get(selector, (None, None))
-            first = first_of(layout, layout.series.n)
+            first = layout.instant_at(layout.series.n)
             look = views.Look(layout.series, self._instant[selector], self._strings, first)
             same = before if series is layout.series else None
             layout.views[selector] = look.view(self._constants, same)
             self._recent[selector] = (layout.series, layout.views[selector])
         return layout.views[selector]
-
-    def _counted_view(self, selector: Selector) -> views.View:
-        series = self._counters.series
-        rows, view = self._views.get(selector, (-1, None))
-        if view is None or rows != series.n:
-            look = views.Look(series, self._counted[selector], self._strings, series.slot)
-            view = look.view(self._constants, view)
-            self._views[selector] = (series.n, view)
-        return view
-
-
-def _windowed(view: views.View, window: Window) -> Vector:
-    return Vector(
-        view.labels,
-        view.gather(window.increase),
-        window.present[view.rows],
-        window.coverage[view.rows],
-    )
 
 
 def _batch(rows: pa.RecordBatch | pa.Table) -> pa.RecordBatch:

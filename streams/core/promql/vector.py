@@ -70,9 +70,17 @@ def union(vectors: Sequence[Vector]) -> Vector:
     )
 
 
+def unnamed(source: Vector) -> Vector:
+    """Return a vector without the metric name, as functions and arithmetic leave it."""
+    result = source.nameless()
+    if result is not source:
+        refuse_duplicates(result, "without the metric name")
+    return result
+
+
 def refuse_duplicates(result: Vector, what: str) -> None:
     """Raise EvaluationError where two present rows have the same labels."""
     table = result.labels
-    _, ids = table.group(table.names)
-    if len(ids) and int(np.bincount(ids[result.present], minlength=1).max()) > 1:
+    sets, ids = table.group(table.names)
+    if sets.n < table.n and int(np.bincount(ids[result.present], minlength=1).max()) > 1:
         raise EvaluationError(f"{what}: two results have the same labels")

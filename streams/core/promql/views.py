@@ -72,7 +72,17 @@ class Look:
             else:
                 parts.append(self._values(rows, 1 if what is Folded.COUNT else 0))
         name = self.strings.code(self.selector.name)
-        return _joined(parts, before, {NAME: name, **constants})
+        return joined(parts, before, {NAME: name, **constants})
+
+    def rows(self) -> Index:
+        """Return the rows that the selector reads; conditions on `le` count for plain ones only."""
+        name, folded = self.selector.name, self.selector.folded
+        plain = self._rows(name, folded=False)
+        found = [plain[self.selector.mask(self.series.labels(plain), self.strings, le=True)]]
+        if folded is not None:
+            rows = self._rows(folded[0], folded=True)
+            found.append(rows[self.selector.mask(self.series.labels(rows), self.strings, le=False)])
+        return np.concatenate(found)
 
     def _rows(self, family: str, *, folded: bool) -> Index:
         rows = self.series.named(self.strings.code(family), folded=folded)
@@ -90,13 +100,13 @@ class Look:
         rows = rows[self.selector.mask(self.series.labels(rows), self.strings, le=False)]
         shapes = self.series.shapes[rows]
         return [
-            self._bounded(rows[shapes == shape], self.strings.text(shape))
+            self._bounded(rows[shapes == shape], shape)
             for shape in np.unique(shapes).tolist()
             if shape >= 0
         ]
 
-    def _bounded(self, rows: Index, text: str) -> View:
-        bounds = (*(text.split(",") if text else ()), INFINITY)
+    def _bounded(self, rows: Index, shape: int) -> View:
+        bounds = bounds_of(self.strings, shape)
         mask = self.selector.bounds_mask(bounds)
         chosen = self.strings.codes(bounds)[mask]
         labels = self.series.labels(rows).take(np.repeat(np.arange(len(rows)), len(chosen)))
@@ -106,7 +116,14 @@ class Look:
         return View(table, np.repeat(rows, len(chosen)), (Block(index, mask),))
 
 
-def _joined(parts: Sequence[View], before: View | None, constants: Mapping[str, int]) -> View:
+def bounds_of(strings: Strings, shape: int) -> tuple[str, ...]:
+    """Return the bounds of histograms of a shape, the infinite one included."""
+    text = strings.text(shape)
+    return (*(text.split(",") if text else ()), INFINITY)
+
+
+def joined(parts: Sequence[View], before: View | None, constants: Mapping[str, int]) -> View:
+    """Return all parts as one view, with the same constants in each row."""
     parts = [part for part in parts if part.labels.n]
     if not parts:
         return NOTHING

@@ -4,16 +4,16 @@ The rule this file owns: a recording rule reads recorded names as their last res
 rule waits for nothing, so a recorded name in it stands for its expression.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from schemas.errors import RuleError
-from streams.core.promql.leaves import Increase, Instant
 from streams.core.promql.nodes import Node, walk
 from streams.core.promql.plan import PlanError, Planner
 from streams.core.promql.selectors import Selector
-from streams.core.promql.target import FRESH_INTERVALS, Wanted
+from streams.core.promql.target import FRESH_INTERVALS
+from streams.core.promql.wanted import Wanted, wanted
 from streams.core.rules.model import AlertingRule, Group, RecordingRule
 
 LATE_MS: Final = 15_000
@@ -39,14 +39,19 @@ class Program:
     wanted: Wanted
 
 
-def compile_rules(groups: tuple[Group, ...]) -> tuple[Program, list[RuleError]]:
-    """Return the program of all rules that can be planned, and what is wrong with the others."""
-    recorded: dict[str, list[RecordingRule]] = {}
+def compile_rules(
+    groups: tuple[Group, ...], *, live: bool = True, given: Iterable[str] = ()
+) -> tuple[Program, list[RuleError]]:
+    """Return the program of all rules that can be planned, and what is wrong with the others.
+
+    live: whether alerts wait for no record; given: names that are recorded by other than rules.
+    """
+    recorded: dict[str, list[RecordingRule]] = {name: [] for name in given}
     for group in groups:
         for rule in group.rules:
             if isinstance(rule, RecordingRule):
                 recorded.setdefault(rule.record, []).append(rule)
-    aligned, live = Planner(recorded, live=False), Planner(recorded, live=True)
+    aligned, judging = Planner(recorded, live=False), Planner(recorded, live=live)
     records: dict[str, tuple[tuple[RecordingRule, Node], ...]] = {}
     alerts: list[AlertPlan] = []
     limits: dict[str, int] = {}
@@ -59,7 +64,7 @@ def compile_rules(groups: tuple[Group, ...]) -> tuple[Program, list[RuleError]]:
                 if isinstance(rule, RecordingRule):
                     own.append((rule, aligned.plan(rule.expr)))
                     continue
-                alerts.append(_alert(rule, live.plan(rule.expr)))
+                alerts.append(_alert(rule, judging.plan(rule.expr)))
                 limits[rule.id] = group.limit
             except PlanError as error:
                 errors.append(
@@ -77,13 +82,7 @@ def _alert(rule: AlertingRule, node: Node) -> AlertPlan:
 
 
 def _wanted(nodes: list[Node], groups: tuple[Group, ...]) -> Wanted:
-    every = [below for node in nodes for below in walk(node)]
-    counted = [below for below in every if isinstance(below, Increase)]
-    instant = [below for below in every if isinstance(below, Instant)]
-    windows = [one.width_ms for one in counted]
-    late_ms = max([group.interval_ms for group in groups], default=0)
-    return Wanted(
-        counted=tuple(dict.fromkeys(one.selector for one in counted)),
-        instant=tuple(dict.fromkeys(one.selector for one in instant)),
-        retention_ms=max(windows, default=0) + round(FRESH_INTERVALS * max(late_ms, LATE_MS)),
-    )
+    every = {below: None for node in nodes for below in walk(node)}
+    slowest_ms = max([group.interval_ms for group in groups], default=0)
+    late_ms = round(FRESH_INTERVALS * max(slowest_ms, LATE_MS))
+    return wanted((node.need for node in every), late_ms)

@@ -52,8 +52,8 @@ def test_a_vanished_series_is_stale_at_once() -> None:
 def test_values_of_a_target_without_news_end_after_five_minutes() -> None:
     world = World(["y"])
     world.scrape("y 1\n", 0)
-    assert len(world.live(300_000)) == 1
-    assert world.live(300_001) == []
+    assert len(world.live(299_999)) == 1
+    assert world.live(300_000) == []
 
 
 def test_an_aligned_evaluation_reads_the_value_of_its_time() -> None:

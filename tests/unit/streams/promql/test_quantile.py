@@ -1,4 +1,4 @@
-"""histogram_quantile: Prometheus' arithmetic and its edge cases."""
+"""histogram_quantile and histogram_fraction: Prometheus' arithmetic and its edge cases."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.promql.quantile import quantiles
+from streams.core.promql.quantile import fractions, quantiles
 from tests.evaluation import World, by_labels
 
 INF = math.inf
@@ -88,3 +88,44 @@ def test_a_series_without_a_bound_belongs_to_no_histogram() -> None:
     world = World(["histogram_quantile(0.5, y)"])
     world.scrape('y{le="1"} 5\ny{le="+Inf"} 10\ny{le="many"} 99\ny 99\n', 0)
     assert world.live(0) == [by_labels({}, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "lower, upper, expected",
+    [
+        (1, 4, 0.4),
+        (1.5, 1.7, 0.08),
+        (3, INF, 0.4),
+        (10, 20, 0.0),
+        (1, 10, 0.4),
+        (-INF, 10, 0.6),
+        (-INF, INF, 1.0),
+        (1, 0, 0.0),
+        (0, 1, math.nan),  # nothing is known below the first bound
+        (math.nan, 1, math.nan),
+        (1, math.nan, math.nan),
+    ],
+)
+def test_fraction_of_one_histogram(lower: float, upper: float, expected: float) -> None:
+    found = fractions(lower, upper, np.array([1.0, 2.0, 4.0, INF]), np.array([[2.0, 6, 6, 10]]))
+    assert found.tolist() == pytest.approx([expected], nan_ok=True)
+
+
+def test_fraction_does_not_lift_buckets_that_fall_as_prometheus_3_5() -> None:
+    found = fractions(1.5, 2, np.array([1.0, 2.0, 4.0, INF]), np.array([[4.0, 3, 10, 12]]))
+    assert found.tolist() == pytest.approx([-0.5 / 12])
+
+
+@pytest.mark.parametrize(
+    "bounds, counts", [([1.0, 2.0], [1.0, 2.0]), ([INF], [4.0]), ([1.0, INF], [0.0, 0.0])]
+)
+def test_without_infinity_a_second_bucket_or_observations_there_is_no_fraction(
+    bounds: list[float], counts: list[float]
+) -> None:
+    assert math.isnan(fractions(0.5, 2, np.array(bounds), np.array([counts]))[0])
+
+
+def test_fraction_in_an_expression() -> None:
+    world = World(["histogram_fraction(-0.5, 1, h_bucket)", "histogram_fraction(0, 1, gone)"])
+    world.scrape('h_bucket{le="-1"} 2\nh_bucket{le="1"} 6\nh_bucket{le="+Inf"} 6\n', 0)
+    assert world.live(0) == [by_labels({}, 0.5)]

@@ -219,7 +219,8 @@ def test_adjacent_windows_add_up_to_the_total(values: list[int]) -> None:
     feed(world, [float(value) for value in values])
     end = (len(values) - 1) * STEP
     (target,) = world.evaluator._targets.values()
-    history, slots = target._counters.history, target._counters.series.slots
+    (bank,) = target._counters._banks.values()
+    history, slots = bank.history, bank.slots
     cuts = [0, *range(1_234, end, 3_210), end]
     parts = sum(history.increase(a, b, slots) for a, b in pairwise(cuts))
     assert parts == pytest.approx(history.increase(0, end, slots))

@@ -1,0 +1,106 @@
+"""Hold what accumulators count, by how far back they must remember. In: the growth of each counted
+value of a scrape. Out: what every slot grew by over a window.
+
+The rule this file owns: a bank remembers as long as its own longest window and no longer; few
+accumulators have long ones, and those have few slots.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from streams.core.promql.accumulators import Accumulator, Feed, Groups
+from streams.core.promql.history import History
+from streams.core.promql.labels import Floats, Index, Strings
+from streams.core.promql.selectors import Selector
+from streams.core.promql.series import Series
+
+FINE_MS: Final = 600_000
+"""Every scrape is kept for so long; older ones are thinned."""
+REACHES_MS: Final = (FINE_MS, 3_600_000, 21_600_000, 259_200_000, 3_456_000_000)
+"""Banks: how far back their windows reach, at most: 10 min, 1 h, 6 h, 3 d, 40 d."""
+REACH_MS_MAX: Final = REACHES_MS[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back the windows of an accumulator go."""
+
+    ms: int
+    fine_ms: int = FINE_MS  # up to here every scrape is needed: windows with an offset begin there
+
+    @property
+    def bank(self) -> tuple[int, int]:
+        """Return the bank of the accumulator: the longest window of its kind, and the fine part."""
+        return next(one for one in REACHES_MS if self.ms <= one), self.fine_ms
+
+
+class Bank:
+    """The accumulators of one target whose windows have about the same length."""
+
+    def __init__(
+        self, whats: Mapping[Accumulator, Selector], *, keep_ms: int, fine_ms: int
+    ) -> None:
+        self.keep_ms, self.fine_ms = keep_ms, fine_ms
+        self.history = History(fine_ms)
+        self.groups = {what: Groups(what, selector) for what, selector in whats.items()}
+        self.slots = 0
+
+    def add(self, series: Series, fresh: Index, strings: Strings) -> None:
+        """Take new rows."""
+        for one in self.groups.values() if len(fresh) else ():
+            self.slots = one.add(series, fresh, strings, self.slots)
+
+    def feed(self, series: Series, offset: Index, strings: Strings) -> Feed:
+        """Return how a layout feeds this bank."""
+        feeds = [feed for one in self.groups.values() for feed in one.feed(series, offset, strings)]
+        return joined_feeds(feeds)
+
+    def count(self, feed: Feed, growth: Floats, t_ms: int) -> None:
+        """Add what the counted values of a scrape grew by."""
+        grown = np.bincount(feed.slot, growth[feed.source] * feed.weight, self.slots)
+        self.history.add(t_ms, self.history.last(self.slots) + grown)
+
+    def keep(self, rows: Index, dead_ms: Floats, newest_ms: int) -> None:
+        """Forget rows and groups: rows gives the new number of each row of Series, or -1."""
+        kept: list[Index] = []
+        slots = 0
+        for one in self.groups.values():
+            kept.append(one.keep(rows, dead_ms, newest_ms - self.keep_ms, slots))
+            slots += len(kept[-1])
+        self.slots = slots
+        self.history.keep(np.concatenate(kept) if kept else np.zeros(0, np.int64))
+
+
+def joined_feeds(feeds: Iterable[Feed]) -> Feed:
+    """Return several feeds as one."""
+    every = list(feeds)
+    if not every:
+        nothing = np.zeros(0, np.int64)
+        return Feed(nothing, nothing, np.zeros(0))
+    return Feed(
+        np.concatenate([one.source for one in every]),
+        np.concatenate([one.slot for one in every]),
+        np.concatenate([one.weight for one in every]),
+    )
+
+
+def banks_of(
+    reaches: Mapping[Accumulator, Reach], selectors: Mapping[Selector, Selector]
+) -> dict[tuple[int, int], Bank]:
+    """Return the banks of a target for the accumulators that can match there.
+
+    selectors: those that can match, each with what the target's labels do not settle.
+    """
+    found: dict[tuple[int, int], dict[Accumulator, Selector]] = {}
+    for what, reach in reaches.items():
+        if what.selector in selectors:
+            found.setdefault(reach.bank, {})[what] = selectors[what.selector]
+    return {
+        (reach_ms, fine_ms): Bank(
+            whats, keep_ms=max(reaches[what].ms for what in whats), fine_ms=fine_ms
+        )
+        for (reach_ms, fine_ms), whats in found.items()
+    }

@@ -1,0 +1,174 @@
+"""Read series over time. In: selectors or expressions, and a window. Out: what a function makes of
+their samples.
+
+The rule this file owns: a subquery is evaluated at the multiples of its step, as of those times, on
+the history that targets keep; so it needs no state of its own and a replay sees the same.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from streams.core.promql.labels import Labels, Mask
+from streams.core.promql.leaves import When
+from streams.core.promql.nodes import Context, Node, walk
+from streams.core.promql.over import Function, Span, apply
+from streams.core.promql.ring import Matrix, Ring
+from streams.core.promql.selectors import Selector
+from streams.core.promql.vector import Value, Vector, union, unnamed, vector
+from streams.core.promql.wanted import Need
+
+SAMPLES_MS_MAX: Final = 3_456_000_000
+"""How far back samples are kept, at most: 40 d. How many there may be is the ring's limit."""
+STEPS_MAX: Final = 1_500
+"""Steps of a subquery: each is an evaluation of what is inside."""
+STEP_MS: Final = 60_000
+"""Of subqueries that state none (Prometheus' default evaluation interval)."""
+
+
+class Source(ABC):
+    """Where the samples of a range come from."""
+
+    def __init__(self, width_ms: int, when: When) -> None:
+        self.width_ms, self.when = width_ms, when
+
+    children: tuple[Node, ...] = ()
+    own_change = False
+    selectors: tuple[Selector, ...] = ()
+
+    @property
+    def need(self) -> Need:
+        """What must be kept."""
+        return Need()
+
+    @abstractmethod
+    def matrices(self, context: Context, begin_ms: int, end_ms: int) -> Iterator[Matrix]:
+        """Yield the samples of (begin, end]."""
+
+
+class Scraped(Source):
+    """`x{...}[w]` of scraped series."""
+
+    def __init__(self, selector: Selector, width_ms: int, when: When) -> None:
+        super().__init__(width_ms, when)
+        self.selector, self.selectors = selector, (selector,)
+
+    @property
+    def need(self) -> Need:
+        return Need(ranges={self.selector: self.width_ms + self.when.reach_ms})
+
+    def matrices(self, context: Context, begin_ms: int, end_ms: int) -> Iterator[Matrix]:
+        for target in context.targets:
+            found = target.samples(self.selector, begin_ms, end_ms)
+            if found is not None:
+                yield found
+
+
+class Recordings(Source):
+    """`a:b:c{...}[w]` of a recorded name."""
+
+    own_change = True
+
+    def __init__(self, selector: Selector, width_ms: int, when: When) -> None:
+        super().__init__(width_ms, when)
+        self.selector = selector
+
+    @property
+    def need(self) -> Need:
+        return Need(recorded={self.selector: self.width_ms + self.when.reach_ms})
+
+    def matrices(self, context: Context, begin_ms: int, end_ms: int) -> Iterator[Matrix]:
+        ring = context.rings.get(self.selector.name)
+        if ring is not None:
+            yield chosen(ring.window(begin_ms, end_ms), self.selector, context)
+
+
+class Subquery(Source):
+    """`(...)[w:step]`."""
+
+    def __init__(self, inner: Node, step_ms: int, width_ms: int, when: When) -> None:
+        super().__init__(width_ms, when)
+        self.children, self.step_ms = (inner,), step_ms
+        self._reads = tuple({one: None for below in walk(inner) for one in below.selectors})
+
+    def matrices(self, context: Context, begin_ms: int, end_ms: int) -> Iterator[Matrix]:
+        (inner,) = self.children
+        step_ms = self.step_ms
+        ring = Ring(self.width_ms + step_ms)
+        first_ms = min((one.first_ms for one in context.targets), default=0)
+        for t_ms in range((begin_ms // step_ms + 1) * step_ms, end_ms + 1, step_ms):
+            found = context.at(t_ms).value(inner)
+            if isinstance(found, float):
+                found = vector(Labels({}, 1), np.array([found]))
+            ring.add(t_ms, found)
+        made = ring.window(begin_ms, end_ms)
+        yield Matrix(made.labels, made.times_ms, made.values, made.present, first_ms)
+
+
+class Over(Node):
+    """A function of a range: `max_over_time(x[5m])`."""
+
+    leaf = True
+
+    def __init__(self, function: Function, source: Source, number: Node | None = None) -> None:
+        self.function, self.source = function, source
+        self._number = number
+        self.children = source.children if number is None else (*source.children, number)
+        self.own_change = source.own_change
+
+    @property
+    def selectors(self) -> tuple[Selector, ...]:
+        return self.source.selectors
+
+    @property
+    def need(self) -> Need:
+        return self.source.need
+
+    def evaluate(self, context: Context) -> Value:
+        end_ms = self.source.when.at(context)
+        begin_ms = end_ms - self.source.width_ms
+        number = np.nan if self._number is None else context.number(self._number)
+        matrices = tuple(self.source.matrices(context, begin_ms, end_ms))
+        moment = end_ms if self.function.timed else 0
+        span = Span(begin_ms, end_ms, number)
+        return context.derived(
+            self, (moment, number, *matrices), lambda: self._made(matrices, span)
+        )
+
+    def _made(self, matrices: tuple[Matrix, ...], span: Span) -> Vector:
+        found = union([self._of(matrix, span) for matrix in matrices])
+        return found if self.function.keeps_name else unnamed(found)
+
+    def _of(self, matrix: Matrix, span: Span) -> Vector:
+        values, there = apply(self.function, matrix, span)
+        width_ms = span.end_ms - span.begin_ms
+        watched_ms = span.end_ms - max(span.begin_ms, matrix.first_ms)
+        coverage = min(max(watched_ms / width_ms, 0.0), 1.0)
+        return Vector(matrix.labels, values, there, np.full(len(values), coverage))
+
+
+def chosen(matrix: Matrix, selector: Selector, context: Context) -> Matrix:
+    """Return the series of a recorded name that the selector matches."""
+    if not selector.matchers or not matrix.labels.n:
+        return matrix
+    labels = matrix.labels
+    hit: Mask = labels.once(
+        ("match", selector), lambda: selector.mask(labels, context.strings, le=True)
+    )
+    return Matrix(labels, matrix.times_ms, matrix.values, matrix.present & hit, matrix.first_ms)
+
+
+class TimeNow(Node):
+    """`timestamp(v)` of a computed vector: the time of the evaluation, in seconds."""
+
+    timed = True
+
+    def __init__(self, source: Node) -> None:
+        self.children = (source,)
+
+    def evaluate(self, context: Context) -> Value:
+        kept = unnamed(context.vector(self.children[0]))
+        return replace(kept, values=np.full(kept.n, context.t_ms / 1000))

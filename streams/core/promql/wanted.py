@@ -1,0 +1,68 @@
+"""Say what a rule set reads. In: the nodes of its plans. Out: what each target, and the cluster,
+must keep, and for how long.
+
+The rule this file owns: nothing is kept that no rule reads, nor longer than its own longest window.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from streams.core.promql.accumulators import Accumulator
+from streams.core.promql.banks import Reach
+from streams.core.promql.selectors import Selector
+
+REBUILT_MS: Final = 3_600_000
+"""Windows up to this long are rebuilt by reading records again."""
+LOOKBACK_MS: Final = 300_000
+"""How old a sample may be that stands for the present (Prometheus' default)."""
+
+SYNTHETIC: Final = ("up", "scrape_duration_seconds", "scrape_samples_scraped")
+"""Series that are made of envelopes. Nothing can be counted over them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one node reads."""
+
+    accumulators: Mapping[Accumulator, Reach] = field(default_factory=dict)
+    instant: tuple[Selector, ...] = ()
+    ranges: Mapping[Selector, int] = field(default_factory=dict)  # ms back
+    recorded: Mapping[Selector, int] = field(default_factory=dict)  # ms back
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What all nodes of a rule set read."""
+
+    accumulators: Mapping[Accumulator, Reach]
+    instant: tuple[Selector, ...]
+    ranges: Mapping[Selector, int]
+    recorded: Mapping[Selector, int]
+    late_ms: int  # how long after its time an evaluation may happen
+
+    @property
+    def retention_ms(self) -> int:
+        """How far back records are read for windows that are kept whole in memory only."""
+        reaches = [reach.ms for reach in self.accumulators.values()]
+        every = [*reaches, *self.ranges.values(), *self.recorded.values()]
+        return max((one for one in every if one <= REBUILT_MS), default=0) + self.late_ms
+
+
+def wanted(needs: Iterable[Need], late_ms: int) -> Wanted:
+    """Return what all of these need together."""
+    accumulators: dict[Accumulator, Reach] = {}
+    instant: dict[Selector, None] = {}
+    ranges: dict[Selector, int] = {}
+    recorded: dict[Selector, int] = {}
+    for need in needs:
+        for what, reach in need.accumulators.items():
+            before = accumulators.get(what, Reach(0))
+            accumulators[what] = Reach(max(reach.ms, before.ms), max(reach.fine_ms, before.fine_ms))
+        instant.update(dict.fromkeys(need.instant))
+        for kept, more in ((ranges, need.ranges), (recorded, need.recorded)):
+            for selector, back_ms in more.items():
+                kept[selector] = max(kept.get(selector, 0), back_ms)
+    ranges = {selector: back_ms + late_ms for selector, back_ms in ranges.items()}
+    recorded = {selector: back_ms + late_ms for selector, back_ms in recorded.items()}
+    return Wanted(accumulators, tuple(instant), ranges, recorded, late_ms)
