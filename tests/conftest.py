@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 from tests import fixtures
-from tests.services import debian, kafka
+from tests.services import debian, kafka, prometheus
 from tests.services.chromium import chromium as find_chromium
 from tests.services.kafka import KafkaBroker
 
@@ -67,6 +67,14 @@ def promtool(pytestconfig: pytest.Config) -> Path:
     tool = debian.program("promtool", "usr/bin/promtool", why="tests that ask Prometheus itself")
     _note_version(pytestconfig, str(tool))
     return tool
+
+
+@pytest.fixture(scope="session")
+def prometheus_program(pytestconfig: pytest.Config) -> Path:
+    """Prometheus itself; tests.services.prometheus starts servers of it."""
+    server = prometheus.program()
+    _note_version(pytestconfig, str(server))
+    return server
 
 
 @pytest.fixture(scope="session")
