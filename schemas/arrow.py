@@ -2,9 +2,9 @@
 bytes, or the reverse.
 
 The rule this file owns: one row per metric, not per sample; label columns are dictionaries, ""
-means absent, never null. The envelope is one msgspec struct in the schema metadata under
-`planewatch`. Streams are uncompressed: the producer's zstd sees the whole message, and librdkafka
-checks sizes before it compresses.
+means absent, never null; the labels without a column are a JSON object of strings. The envelope is
+one msgspec struct in the schema metadata under `planewatch`. Streams are uncompressed: the
+producer's zstd sees the whole message, and librdkafka checks sizes before it compresses.
 """
 
 from dataclasses import dataclass
@@ -47,6 +47,8 @@ INDICATOR_SCHEMA: Final = pa.schema(
         pa.field("coverage", pa.float32(), nullable=False),
     ]
 )
+
+_LABELS: Final = msgspec.json.Decoder(dict[str, str])
 
 E = TypeVar("E", bound=Record)
 
@@ -127,4 +129,20 @@ def _columns(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
             raise DecodeError(f"column {field.name} has {array.null_count} nulls")
     rows = pa.RecordBatch.from_arrays(arrays, schema=schema)
     rows.validate(full=True)
+    _check_labels(rows["labels"].dictionary)
     return rows
+
+
+def _check_labels(texts: pa.StringArray) -> None:
+    """Refuse what `parse_labels` could not read; it is called far from where dead letters are made.
+
+    Each text is read once: an API server's 3,000 rows have 90 of them, read in 20 us.
+    """
+    for text in texts.to_pylist():
+        if text:
+            try:
+                _LABELS.decode(text)
+            except (msgspec.DecodeError, UnicodeError) as error:
+                raise DecodeError(f"column labels has {text[:100]!r}: {error}") from error
+        elif text is None:
+            raise DecodeError("column labels has null")

@@ -89,6 +89,47 @@ def test_an_envelope_is_needed() -> None:
         decode_scrape(bytes(out.getvalue()))
 
 
+BAD_LABELS = [
+    "x",
+    "null",
+    "[]",
+    '"a"',
+    "{",
+    '{"a":1}',
+    '{"a":null}',
+    '{"a":"b"}{',
+    '{"a":"\\ud800"}',
+]
+
+
+@pytest.mark.parametrize("text", BAD_LABELS)
+@pytest.mark.parametrize("nth", [0, 1], ids=["first", "later"])
+def test_labels_are_a_json_object_of_strings(text: str, nth: int) -> None:
+    texts = ['{"a":"b"}', '{"a":"b"}', ""]
+    texts.insert(nth, text)
+    labels = pa.array(texts).dictionary_encode().cast(CODES)
+    with pytest.raises(DecodeError, match="column labels has .*: "):
+        decode_scrape(encode_scrape(ENVELOPE, labelled(labels, SCRAPE_SCHEMA)))
+    with pytest.raises(DecodeError, match="column labels has .*: "):
+        decode_indicators(encode_indicators(INDICATORS, labelled(labels, INDICATOR_SCHEMA)))
+
+
+def test_labels_that_are_null_in_the_dictionary_are_refused() -> None:
+    labels = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), pa.array([None], pa.utf8()))
+    value = encode_indicators(INDICATORS, labelled(labels, INDICATOR_SCHEMA))
+    with pytest.raises(DecodeError, match="column labels has null"):
+        decode_indicators(value)
+
+
+def labelled(labels: pa.DictionaryArray, schema: pa.Schema) -> pa.RecordBatch:
+    """Rows of nothing but labels."""
+    row: dict[str, object] = {
+        field.name: "" if field.type == CODES else None if field.nullable else 0 for field in schema
+    }
+    made = pa.RecordBatch.from_pylist([row] * len(labels), schema=schema)
+    return made.set_column(schema.names.index("labels"), schema.field("labels"), labels)
+
+
 @given(st.binary(max_size=200), st.integers(0, 3_000))
 def test_garbage_and_flipped_bytes_never_raise_anything_else(noise: bytes, at: int) -> None:
     good = encode_scrape(ENVELOPE, scrape_rows("up", 1.0, [1, 2]))
