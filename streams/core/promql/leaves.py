@@ -138,6 +138,10 @@ class Recorded(Node):
     def __init__(self, selector: Selector) -> None:
         self.selector = selector
 
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        return (self.selector.name,)
+
     def evaluate(self, context: Context) -> Value:
         found = context.recorded.get(self.selector.name, NOTHING)
         return filtered(found, self.selector, context.strings)
@@ -154,6 +158,10 @@ class RecordedThen(Node):
     @property
     def need(self) -> Need:
         return Need(recorded={self.selector: LOOKBACK_MS + self.when.reach_ms})
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        return (self.selector.name,)
 
     def evaluate(self, context: Context) -> Value:
         ring = context.rings.get(self.selector.name)

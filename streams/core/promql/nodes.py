@@ -124,6 +124,11 @@ class Node(ABC):
         return ()
 
     @property
+    def recorded(self) -> tuple[str, ...]:
+        """The recorded names whose results the node itself reads."""
+        return ()
+
+    @property
     def need(self) -> Need:
         """What must be kept for the node itself."""
         return Need()

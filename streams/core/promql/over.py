@@ -25,6 +25,7 @@ class Span:
 
     begin_ms: int
     end_ms: int
+    now_ms: int  # of the evaluation; the window ends earlier where there is an offset
     number: float = np.nan
 
     @property
@@ -117,7 +118,7 @@ def _deriv(t: Floats, v: Block, _: Span) -> Floats:
 
 
 def _predict(t: Floats, v: Block, span: Span) -> Floats:
-    slope, level = _line(t, v, 0.0)
+    slope, level = _line(t, v, (span.now_ms - span.end_ms) / 1000)
     return slope * span.number + level
 
 
@@ -197,8 +198,3 @@ EXTRAPOLATED: Final[dict[str, Function]] = {
 }
 """What Prometheus makes of counters: for rule sets that ask for its semantics, for subqueries and
 for recorded names."""
-
-TIMESTAMP: Final = Function(
-    lambda t, v, s: np.full(v.shape[1], t[-1] + s.end_ms / 1000), timed=True
-)
-"""`timestamp(x)`: when the present sample of each series was taken, in seconds."""

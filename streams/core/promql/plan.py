@@ -30,7 +30,7 @@ from streams.core.promql.leaves import (
 )
 from streams.core.promql.nodes import Node
 from streams.core.promql.operators import Negate
-from streams.core.promql.over import EXTRAPOLATED, OVER, TIMESTAMP, Function
+from streams.core.promql.over import EXTRAPOLATED, OVER, Function
 from streams.core.promql.ranges import (
     SAMPLES_MS_MAX,
     STEP_MS,
@@ -41,8 +41,9 @@ from streams.core.promql.ranges import (
     Source,
     Subquery,
     TimeNow,
+    TimeOf,
 )
-from streams.core.promql.refusals import PlanError
+from streams.core.promql.refusals import CycleError, PlanError
 from streams.core.promql.selectors import Matcher, Op, Selector
 from streams.core.promql.wanted import LOOKBACK_MS, SYNTHETIC
 
@@ -134,7 +135,7 @@ class Planner:
         name = selector.name
         if name in self._open:
             chain = " -> ".join([*self._open, name])
-            raise PlanError(f"the recorded name {name} depends on itself: {chain}")
+            raise CycleError(f"the recorded name {name} depends on itself: {chain}")
         self._open.append(name)
         try:
             rules = tuple(
@@ -222,7 +223,7 @@ class Planner:
             return TimeNow(self.node(source))
         selector, when = selector_of(source), self._when(source)
         kind = Recordings if selector.name in self._recorded else Scraped
-        return Over(TIMESTAMP, kind(selector, LOOKBACK_MS, when))
+        return TimeOf(kind(selector, LOOKBACK_MS, when))
 
     def _when(self, expr: ast.VectorSelector | ast.SubqueryExpr) -> When:
         offset_ms = 0 if expr.offset is None else _ms(expr.offset)

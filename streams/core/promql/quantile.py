@@ -135,7 +135,7 @@ def quantiles(q: float, bounds: Floats, cumulative: Floats) -> Floats:
     rank = q * total
     reached = counts[:, :-1] >= rank[:, None]
     bucket = np.where(reached.any(axis=1), reached.argmax(axis=1), len(distinct) - 1)
-    return np.where(total > 0, _interpolate(distinct, counts, bucket, rank), np.nan)
+    return np.where(total != 0, _interpolate(distinct, counts, bucket, rank), np.nan)
 
 
 def _interpolate(bounds: Floats, counts: Floats, bucket: NDArray[np.int64], rank: Floats) -> Floats:

@@ -18,8 +18,8 @@ from streams.core.promql.nodes import Context, Node, walk
 from streams.core.promql.over import Function, Span, apply
 from streams.core.promql.ring import Matrix, Ring
 from streams.core.promql.selectors import Selector
-from streams.core.promql.vector import Value, Vector, union, unnamed, vector
-from streams.core.promql.wanted import Need
+from streams.core.promql.vector import NOTHING, Value, Vector, union, unnamed, vector
+from streams.core.promql.wanted import LOOKBACK_MS, Need
 
 SAMPLES_MS_MAX: Final = 3_456_000_000
 """How far back samples are kept, at most: 40 d. How many there may be is the ring's limit."""
@@ -38,6 +38,7 @@ class Source(ABC):
     children: tuple[Node, ...] = ()
     own_change = False
     selectors: tuple[Selector, ...] = ()
+    recorded: tuple[str, ...] = ()
 
     @property
     def need(self) -> Need:
@@ -74,7 +75,7 @@ class Recordings(Source):
 
     def __init__(self, selector: Selector, width_ms: int, when: When) -> None:
         super().__init__(width_ms, when)
-        self.selector = selector
+        self.selector, self.recorded = selector, (selector.name,)
 
     @property
     def need(self) -> Need:
@@ -124,6 +125,10 @@ class Over(Node):
         return self.source.selectors
 
     @property
+    def recorded(self) -> tuple[str, ...]:
+        return self.source.recorded
+
+    @property
     def need(self) -> Need:
         return self.source.need
 
@@ -132,8 +137,8 @@ class Over(Node):
         begin_ms = end_ms - self.source.width_ms
         number = np.nan if self._number is None else context.number(self._number)
         matrices = tuple(self.source.matrices(context, begin_ms, end_ms))
-        moment = end_ms if self.function.timed else 0
-        span = Span(begin_ms, end_ms, number)
+        moment = context.t_ms if self.function.timed else 0
+        span = Span(begin_ms, end_ms, context.t_ms, number)
         return context.derived(
             self, (moment, number, *matrices), lambda: self._made(matrices, span)
         )
@@ -159,6 +164,40 @@ def chosen(matrix: Matrix, selector: Selector, context: Context) -> Matrix:
         ("match", selector), lambda: selector.mask(labels, context.strings, le=True)
     )
     return Matrix(labels, matrix.times_ms, matrix.values, matrix.present & hit, matrix.first_ms)
+
+
+class TimeOf(Node):
+    """`timestamp(x)` of a selector: when its present samples were taken, in seconds."""
+
+    leaf = True
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.own_change = source, source.own_change
+
+    @property
+    def selectors(self) -> tuple[Selector, ...]:
+        return self.source.selectors
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        return self.source.recorded
+
+    @property
+    def need(self) -> Need:
+        return self.source.need
+
+    def evaluate(self, context: Context) -> Value:
+        t_ms = self.source.when.at(context)
+        found = [self._of(one) for one in self.source.matrices(context, t_ms - LOOKBACK_MS, t_ms)]
+        return unnamed(union(found))
+
+    def _of(self, matrix: Matrix) -> Vector:
+        """Return the time of the newest samples; who has none then has none now."""
+        if not len(matrix.times_ms):
+            return NOTHING
+        n, newest_ms = matrix.labels.n, int(matrix.times_ms[-1])
+        values = np.full(n, newest_ms / 1000)
+        return Vector(matrix.labels, values, matrix.present[-1], np.ones(n))
 
 
 class TimeNow(Node):

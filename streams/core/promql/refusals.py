@@ -12,6 +12,10 @@ class PlanError(ValueError):
     """An expression cannot be evaluated here; the message says why and what to do."""
 
 
+class CycleError(PlanError):
+    """A recorded name depends on itself."""
+
+
 EXPERIMENTAL: Final = "it is experimental in Prometheus, and may change or go"
 _NATIVE: Final = "it reads native histograms, which are not kept: histograms have buckets with `le`"
 

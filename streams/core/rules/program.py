@@ -11,6 +11,7 @@ from typing import Final
 from schemas.errors import RuleError
 from streams.core.promql.nodes import Node, walk
 from streams.core.promql.plan import PlanError, Planner
+from streams.core.promql.refusals import CycleError
 from streams.core.promql.selectors import Selector
 from streams.core.promql.target import FRESH_INTERVALS
 from streams.core.promql.wanted import Wanted, wanted
@@ -66,14 +67,57 @@ def compile_rules(
                     continue
                 alerts.append(_alert(rule, judging.plan(rule.expr)))
                 limits[rule.id] = group.limit
+            except CycleError:
+                continue  # told of the recording rules
             except PlanError as error:
                 errors.append(
                     RuleError(str(error), file=group.file, line=rule.line, expr=rule.expr)
                 )
         records[group.name] = tuple(own)
+    errors += _cycles(groups, records)
     nodes = [node for own_rules in records.values() for _, node in own_rules]
     nodes += [alert.node for alert in alerts]
     return Program(records, tuple(alerts), limits, _wanted(nodes, groups)), errors
+
+
+def _cycles(
+    groups: tuple[Group, ...], records: Mapping[str, tuple[tuple[RecordingRule, Node], ...]]
+) -> list[RuleError]:
+    """Return an error for each rule whose result depends on itself."""
+    files = {group.name: group.file for group in groups}
+    rules = [(files[name], *one) for name, own in records.items() for one in own]
+    reads: dict[str, set[str]] = {}
+    for _, rule, node in rules:
+        names = {name for below in walk(node) for name in below.recorded}
+        reads.setdefault(rule.record, set()).update(names)
+    return [
+        RuleError(
+            f"the recorded name {rule.record} depends on itself: {' -> '.join(chain)}",
+            file=file,
+            line=rule.line,
+            expr=rule.expr,
+        )
+        for file, rule, _ in rules
+        if (chain := _chain_to(rule.record, reads))
+    ]
+
+
+def _chain_to(name: str, reads: Mapping[str, set[str]]) -> list[str]:
+    """Return how a name is read by what it reads, from and to itself; empty where it is not."""
+    before: dict[str, str] = {}
+    open_ = [name]
+    while open_:
+        reader = open_.pop()
+        for read in sorted(reads.get(reader, ())):
+            if read == name:
+                chain = [name, reader]
+                while chain[-1] != name:
+                    chain.append(before[chain[-1]])
+                return chain[::-1]
+            if read not in before:
+                before[read] = reader
+                open_.append(read)
+    return []
 
 
 def _alert(rule: AlertingRule, node: Node) -> AlertPlan:

@@ -167,3 +167,15 @@ def test_what_an_alert_judges(
 ) -> None:
     found = judged(expression)
     assert (found.indicator, found.operator, found.threshold, found.window_ms) == expected
+
+
+def test_recorded_names_that_depend_on_each_other_are_told_with_the_chain() -> None:
+    rules = [("a:b", "c:d + 1"), ("c:d", "rate(e:f[5m])"), ("e:f", "a:b offset 1m"), ("g:h", "g:h")]
+    text = "".join(f"  - {{record: '{name}', expr: '{expr}'}}\n" for name, expr in rules)
+    found = problems(a_yaml="groups:\n- name: g\n  rules:\n" + text)
+    assert found == [
+        "a.yaml:4 the recorded name a:b depends on itself: a:b -> c:d -> e:f -> a:b",
+        "a.yaml:5 the recorded name c:d depends on itself: c:d -> e:f -> a:b -> c:d",
+        "a.yaml:6 the recorded name e:f depends on itself: e:f -> a:b -> c:d -> e:f",
+        "a.yaml:7 the recorded name g:h depends on itself: g:h -> g:h",
+    ]
