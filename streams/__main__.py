@@ -60,7 +60,7 @@ def alerts_command(settings: Settings, *, follow: bool, cluster: str | None, as_
 
 @cli.group("rules")
 def rules_group() -> None:
-    """Check and list rule files.
+    """Check, test, list and import rule files.
 
     Example: planewatch rules check my-rules/
     """
@@ -76,6 +76,18 @@ def check_command(paths: tuple[Path, ...]) -> None:
     from streams.rules_cli import check  # noqa: PLC0415
 
     sys.exit(check(paths))
+
+
+@rules_group.command("test")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+def test_command(paths: tuple[Path, ...]) -> None:
+    """Run rule tests, in the format of `promtool test rules`; exit 1 where one fails.
+
+    Example: planewatch rules test my-rules/tests/*.yaml
+    """
+    from streams.rules_test_cli import test_rules  # noqa: PLC0415
+
+    sys.exit(test_rules(paths))
 
 
 @rules_group.command("list")

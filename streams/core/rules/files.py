@@ -59,8 +59,7 @@ class RuleSet:
 def load_rules(files: Mapping[str, str]) -> RuleSet:
     """Return the rules of `files` (name: YAML text), or raise RuleErrors with all problems."""
     problems = Problems()
-    groups = [group for name in sorted(files) for group in _file(name, files[name], problems)]
-    groups = _unique(groups)
+    groups = read_groups({name: files[name] for name in sorted(files)}, problems)
     count = sum(len(group.rules) for group in groups)
     if count > RULES_MAX:
         problems.add(RuleError(f"{count} rules; at most {RULES_MAX} are kept", file="all files"))
@@ -71,6 +70,11 @@ def load_rules(files: Mapping[str, str]) -> RuleSet:
     if problems.found:
         raise RuleErrors(sorted(problems.found, key=lambda error: (error.file, error.line)))
     return _rule_set(tuple(groups), program)
+
+
+def read_groups(files: Mapping[str, str], problems: Problems) -> list[Group]:
+    """Return the groups of `files` in their order, not compiled; what is wrong is noted."""
+    return _unique([group for name in files for group in _file(name, files[name], problems)])
 
 
 def recompiled(groups: tuple[Group, ...]) -> RuleSet:
