@@ -80,14 +80,22 @@ def check_command(paths: tuple[Path, ...]) -> None:
 
 @rules_group.command("test")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-def test_command(paths: tuple[Path, ...]) -> None:
+@click.option(
+    "--rate-semantics",
+    type=click.Choice(["prometheus", "linear"]),
+    default="prometheus",
+    show_default=True,
+    help="extrapolate rates as the tests expect, or count as a worker does",
+)
+def test_command(paths: tuple[Path, ...], *, rate_semantics: str) -> None:
     """Run rule tests, in the format of `promtool test rules`; exit 1 where one fails.
 
     Example: planewatch rules test my-rules/tests/*.yaml
     """
+    from streams.core.rules.unittests.run import RateSemantics  # noqa: PLC0415
     from streams.rules_test_cli import test_rules  # noqa: PLC0415
 
-    sys.exit(test_rules(paths))
+    sys.exit(test_rules(paths, RateSemantics(rate_semantics)))
 
 
 @rules_group.command("list")

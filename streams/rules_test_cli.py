@@ -12,21 +12,21 @@ import click
 
 from schemas.errors import ConfigError
 from streams.core.rules.entries import Problems
-from streams.core.rules.unittests.run import run_file
+from streams.core.rules.unittests.run import RateSemantics, run_file
 from streams.core.rules.unittests.testfile import parse
 from streams.rulefiles import read_files
 
 
-def test_rules(paths: Sequence[Path]) -> int:
+def test_rules(paths: Sequence[Path], semantics: RateSemantics) -> int:
     """Run test files and say of each SUCCESS, or FAILED and why; return 1 where one failed."""
-    failed = [path for path in paths if not _succeeds(path)]
+    failed = [path for path in paths if not _succeeds(path, semantics)]
     return 1 if failed else 0
 
 
-def _succeeds(path: Path) -> bool:
+def _succeeds(path: Path, semantics: RateSemantics) -> bool:
     click.echo(f"Unit Testing:  {path}")
     try:
-        failures = _failures(path)
+        failures = _failures(path, semantics)
     except ConfigError as error:
         failures = [f"    {problem.message}" for problem in error.problems]
     if failures:
@@ -39,7 +39,7 @@ def _succeeds(path: Path) -> bool:
     return not failures
 
 
-def _failures(path: Path) -> list[str]:
+def _failures(path: Path, semantics: RateSemantics) -> list[str]:
     """Return everything that is not as a test file says."""
     ((name, text),) = read_files([path]).items()
     problems = Problems()
@@ -49,7 +49,7 @@ def _failures(path: Path) -> list[str]:
     rule_files, without = _rule_files(path, found.rule_files)
     for pattern in without:
         click.echo(f"  WARNING: no file match pattern {pattern}", err=True)
-    return [str(failure) for failure in run_file(found, rule_files)]
+    return [str(failure) for failure in run_file(found, rule_files, semantics)]
 
 
 def _rule_files(test_file: Path, patterns: Sequence[str]) -> tuple[dict[str, str], list[str]]:

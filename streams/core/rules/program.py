@@ -41,18 +41,25 @@ class Program:
 
 
 def compile_rules(
-    groups: tuple[Group, ...], *, live: bool = True, given: Iterable[str] = ()
+    groups: tuple[Group, ...],
+    *,
+    live: bool = True,
+    extrapolated: bool = False,
+    given: Iterable[str] = (),
 ) -> tuple[Program, list[RuleError]]:
     """Return the program of all rules that can be planned, and what is wrong with the others.
 
-    live: whether alerts wait for no record; given: names that are recorded by other than rules.
+    live: whether alerts wait for no record; extrapolated: whether rates are those of Prometheus;
+    given: names that are recorded by other than rules.
     """
     recorded: dict[str, list[RecordingRule]] = {name: [] for name in given}
     for group in groups:
         for rule in group.rules:
             if isinstance(rule, RecordingRule):
                 recorded.setdefault(rule.record, []).append(rule)
-    aligned, judging = Planner(recorded, live=False), Planner(recorded, live=live)
+    aligned, judging = (
+        Planner(recorded, live=one, extrapolated=extrapolated) for one in (False, live)
+    )
     records: dict[str, tuple[tuple[RecordingRule, Node], ...]] = {}
     alerts: list[AlertPlan] = []
     limits: dict[str, int] = {}

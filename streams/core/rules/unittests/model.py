@@ -79,6 +79,7 @@ class Story:
     exprs: tuple[ExprCheck, ...]
     external_labels: Labels
     external_url: str
+    wrong: tuple[str, ...]  # series that cannot be read: the story cannot be told
 
     @property
     def end_ms(self) -> int:

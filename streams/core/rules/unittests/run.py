@@ -7,6 +7,7 @@ are tested; a story whose rules fail while they run ends there, as in promtool.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, TypeVar
 
 from schemas.errors import RuleError
@@ -44,16 +45,26 @@ class Failure:
         return "\n".join(f"    {line}" for line in lines)
 
 
-def run_file(test: TestFile, rule_files: Mapping[str, str]) -> list[Failure]:
+class RateSemantics(StrEnum):
+    """How `rate` and `increase` count."""
+
+    LINEAR = "linear"  # as a worker does by default: a counter is linear between two scrapes
+    PROMETHEUS = "prometheus"  # extrapolated, as the numbers in people's tests are
+
+
+def run_file(
+    test: TestFile, rule_files: Mapping[str, str], semantics: RateSemantics
+) -> list[Failure]:
     """Return everything that is not as the file says."""
-    return [failure for _, failures in run_stories(test, rule_files) for failure in failures]
+    stories = run_stories(test, rule_files, semantics)
+    return [failure for _, failures in stories for failure in failures]
 
 
 def run_stories(
-    test: TestFile, rule_files: Mapping[str, str]
+    test: TestFile, rule_files: Mapping[str, str], semantics: RateSemantics
 ) -> Iterator[tuple[Story | None, list[Failure]]]:
     """Yield the failures of the file as such (None), then those of each story."""
-    tested = _Tested(test, rule_files)
+    tested = _Tested(test, rule_files, semantics)
     yield None, [Failure("", "", str(error)) for error in tested.errors]
     for story in test.stories:
         yield story, list(tested.run(story))
@@ -62,7 +73,9 @@ def run_stories(
 class _Tested:
     """The compiled rules of a file, its expressions among them."""
 
-    def __init__(self, test: TestFile, rule_files: Mapping[str, str]) -> None:
+    def __init__(
+        self, test: TestFile, rule_files: Mapping[str, str], semantics: RateSemantics
+    ) -> None:
         self._test = test
         problems = Problems()
         groups = read_groups(rule_files, problems)
@@ -79,7 +92,12 @@ class _Tested:
             tuple(RecordingRule(f"{EXPRESSIONS}:{n}", one, {}, n) for n, one in enumerate(checks)),
         )
         every = (*self._runs, asked)
-        program, errors = compile_rules(every, live=False, given=ALERTS)
+        program, errors = compile_rules(
+            every,
+            live=False,
+            extrapolated=semantics is RateSemantics.PROMETHEUS,
+            given=ALERTS,
+        )
         wrong = [one for one in errors if one.file != test.file]
         self.errors: list[RuleError] = [*problems.found, *wrong]
         self._refused = {one.expr: one.message for one in errors if one.file == test.file}
@@ -90,6 +108,9 @@ class _Tested:
 
     def run(self, story: Story) -> Iterator[Failure]:
         """Yield what is not as a story says, in the order of time."""
+        if story.wrong:
+            yield from (Failure(story.name, "", why) for why in story.wrong)
+            return
         try:
             yield from self._run(story)
         except EvaluationError as error:

@@ -5,6 +5,7 @@ type is a problem with file and line, and all problems are told at once.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -75,9 +76,9 @@ def parse(file: str, text: str, problems: Problems) -> TestFile | None:
 
 def _story(entry: Entry, evaluation_ms: int, start_ms: int) -> Story:
     entry.only(_STORY_FIELDS)
-    series = {}
+    series, wrong = {}, Problems()
     for each in entry.entries("input_series"):
-        one = _series(each)
+        one = _series(each, wrong)
         series[tuple(sorted(one.labels.items()))] = one  # of two the last counts, as in promtool
     return Story(
         entry.text("name"),
@@ -89,11 +90,14 @@ def _story(entry: Entry, evaluation_ms: int, start_ms: int) -> Story:
         tuple(_expr_check(each) for each in entry.entries("promql_expr_test")),
         entry.texts("external_labels"),
         entry.text("external_url"),
+        tuple(map(str, wrong.found)),
     )
 
 
-def _series(entry: Entry) -> InputSeries:
+def _series(entry: Entry, wrong: Problems) -> InputSeries:
+    """Return a series; one that is not written as it should be spoils its story alone."""
     entry.only(("series", "values"))
+    entry = replace(entry, problems=wrong)
     nothing: dict[str, str] = {}
     labels = _noted(entry, "series", notation.metric, nothing)
     return InputSeries(labels, _noted(entry, "values", notation.points, ()))

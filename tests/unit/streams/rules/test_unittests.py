@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from streams.core.rules.entries import Problems
-from streams.core.rules.unittests.run import Failure, run_file
+from streams.core.rules.unittests.run import Failure, RateSemantics, run_file
 from streams.core.rules.unittests.testfile import parse
 
 RULES = """
@@ -23,13 +23,19 @@ groups:
 """
 
 
-def run(story: dict[str, Any], rules: str = RULES, **more: Any) -> list[Failure]:
+def run(
+    story: dict[str, Any],
+    rules: str = RULES,
+    *,
+    semantics: RateSemantics = RateSemantics.PROMETHEUS,
+    **more: Any,
+) -> list[Failure]:
     """Run one story; intervals are a minute."""
     text = yaml.safe_dump({"rule_files": ["r.yaml"], "tests": [story], **more})
     problems = Problems()
     found = parse("t.yaml", text, problems)
     assert found is not None and not problems.found, problems.found
-    return run_file(found, {"r.yaml": rules})
+    return run_file(found, {"r.yaml": rules}, semantics)
 
 
 def series(**values: str) -> list[dict[str, str]]:
@@ -209,6 +215,17 @@ groups:
     assert run(story, rules, group_eval_order=order) == []
 
 
+@pytest.mark.parametrize(
+    ("semantics", "expected"), [(RateSemantics.PROMETHEUS, 3.75), (RateSemantics.LINEAR, 3)]
+)
+def test_rates_are_extrapolated_or_counted(semantics: RateSemantics, expected: float) -> None:
+    story = {
+        "input_series": series(y="10 10 11 11 13 13"),
+        "promql_expr_test": [asks("increase(y[5m])", "5m", ("{}", expected))],
+    }
+    assert run(story, semantics=semantics) == []
+
+
 def test_the_story_ends_where_a_rule_fails() -> None:
     rules = 'groups: [{name: g, rules: [{record: "a:b:c", expr: y * on() group_left z}]}]'
     story = {
@@ -217,6 +234,30 @@ def test_the_story_ends_where_a_rule_fails() -> None:
     }
     (failure,) = run(story, rules)
     assert "rule: a:b:c, time: 1m" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"series": "x{", "values": "1"}, "t.yaml:5: series: cannot read"),
+        ({"series": "x", "values": "a"}, "values: cannot read 'a'"),
+        ({"series": "x", "values": "{{sum:1}}"}, "values: native histograms are not supported"),
+    ],
+)
+def test_a_series_that_cannot_be_read_spoils_its_story_alone(
+    wrong: dict[str, str], told: str
+) -> None:
+    stories = [
+        {"name": "spoilt", "input_series": [wrong], "promql_expr_test": [asks("y", "0", ("y", 9))]},
+        {
+            "name": "good",
+            "input_series": series(y="1"),
+            "promql_expr_test": [asks("y", "0", ("y", 9))],
+        },
+    ]
+    spoilt, good = run(stories[0], tests=stories)
+    assert told in str(spoilt)
+    assert "name: good" in str(good)
 
 
 def test_a_rule_that_is_refused_is_a_failure_and_all_others_are_tested() -> None:
@@ -247,8 +288,6 @@ def test_a_story_may_begin_at_another_time(start: str, expected: float) -> None:
     [
         ("", "the file says nothing"),
         ("tests: [{input_serie: []}]", "unknown field input_serie"),
-        ("tests: [{input_series: [{series: 'x{', values: 1}]}]", "series: cannot read"),
-        ("tests: [{input_series: [{series: x, values: a}]}]", "values: cannot read 'a'"),
         ("tests: [{alert_rule_test: [{eval_time: 1m}]}]", "alertname is missing"),
         ("tests: [{alert_rule_test: [{eval_time: soon, alertname: A}]}]", "eval_time: 'soon'"),
         ("tests: [{promql_expr_test: [{eval_time: 1m}]}]", "expr is missing"),
