@@ -108,9 +108,9 @@ def test_labels_are_a_json_object_of_strings(text: str, nth: int) -> None:
     texts = ['{"a":"b"}', '{"a":"b"}', ""]
     texts.insert(nth, text)
     labels = pa.array(texts).dictionary_encode().cast(CODES)
-    with pytest.raises(DecodeError, match="column labels has .*: "):
+    with pytest.raises(DecodeError, match=r"column labels has .*: "):
         decode_scrape(encode_scrape(ENVELOPE, labelled(labels, SCRAPE_SCHEMA)))
-    with pytest.raises(DecodeError, match="column labels has .*: "):
+    with pytest.raises(DecodeError, match=r"column labels has .*: "):
         decode_indicators(encode_indicators(INDICATORS, labelled(labels, INDICATOR_SCHEMA)))
 
 
