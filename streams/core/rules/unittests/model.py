@@ -45,7 +45,6 @@ class AlertCheck:
     t_ms: int
     alert: str
     expected: tuple[ExpectedAlert, ...]
-    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class ExprCheck:
     t_ms: int
     expr: str
     expected: tuple[Sample, ...]
-    line: int
+    wrong: tuple[str, ...]  # samples that cannot be read
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,9 @@ class _Tested:
         self, story: Story, check: ExprCheck, evaluator: StoryEvaluator
     ) -> Iterator[Failure]:
         node = self._nodes.get(check.expr)
-        if node is None:
+        if check.wrong:
+            differs = "\n".join(check.wrong)
+        elif node is None:
             differs = self._refused.get(check.expr, "cannot be evaluated")
         else:
             try:

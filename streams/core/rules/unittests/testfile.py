@@ -4,11 +4,13 @@ The rule this file owns: the format is promtool's. A field that is unknown, miss
 type is a problem with file and line, and all problems are told at once.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+import promql_parser
 import yaml
 
 from streams.core.rules.entries import Entry, Problems, read
@@ -47,6 +49,9 @@ _STORY_FIELDS: Final = (
     "start_timestamp",
 )
 
+_ZERO: Final = re.compile(r"(?:0(?:ms|[smhdwy])?)*")
+"""The parser takes zero for no duration."""
+
 T = TypeVar("T")
 
 
@@ -64,7 +69,7 @@ def parse(file: str, text: str, problems: Problems) -> TestFile | None:
     order = _texts(root, "group_eval_order")
     for name in sorted({name for name in order if order.count(name) > 1}):
         root.problem(f"group name repeated in evaluation order: {name}")
-    evaluation_ms = root.duration_ms("evaluation_interval") or EVALUATION_MS
+    evaluation_ms = _duration_ms(root, "evaluation_interval") or EVALUATION_MS
     entries = root.entries("tests")
     if len(entries) > STORIES_MAX:
         root.problem(f"{len(entries)} tests; at most {STORIES_MAX} are run")
@@ -83,7 +88,7 @@ def _story(entry: Entry, evaluation_ms: int, start_ms: int) -> Story:
     return Story(
         entry.text("name"),
         entry.line,
-        entry.duration_ms("interval") or evaluation_ms,
+        _duration_ms(entry, "interval") or evaluation_ms,
         _time_ms(entry, "start_timestamp") if entry.has("start_timestamp") else start_ms,
         tuple(series.values()),
         tuple(_alert_check(each) for each in entry.entries("alert_rule_test")),
@@ -111,18 +116,20 @@ def _alert_check(entry: Entry) -> AlertCheck:
         each.only(("exp_labels", "exp_annotations"))
         labels = {**each.texts("exp_labels"), "alertname": name}
         expected.append(ExpectedAlert(labels, each.texts("exp_annotations")))
-    return AlertCheck(entry.duration_ms("eval_time"), name, tuple(expected), entry.line)
+    return AlertCheck(_duration_ms(entry, "eval_time"), name, tuple(expected))
 
 
 def _expr_check(entry: Entry) -> ExprCheck:
     entry.only(("expr", "eval_time", "exp_samples"))
-    expr = entry.text("expr", required=True)
-    expected = tuple(_sample(each) for each in entry.entries("exp_samples"))
-    return ExprCheck(entry.duration_ms("eval_time"), expr, expected, entry.line_of("expr"))
+    expr, wrong = entry.text("expr", required=True), Problems()
+    expected = tuple(_sample(each, wrong) for each in entry.entries("exp_samples"))
+    return ExprCheck(_duration_ms(entry, "eval_time"), expr, expected, tuple(map(str, wrong.found)))
 
 
-def _sample(entry: Entry) -> Sample:
+def _sample(entry: Entry, wrong: Problems) -> Sample:
+    """Return a sample; one that is not written as it should be spoils its check alone."""
     entry.only(("labels", "value", "histogram"))
+    entry = replace(entry, problems=wrong)
     if entry.has("histogram"):
         entry.problem("native histograms are not supported", line=entry.line_of("histogram"))
     nothing: dict[str, str] = {}
@@ -160,6 +167,20 @@ def _texts(entry: Entry, name: str) -> tuple[str, ...]:
         entry.problem(f"{name} must be a list of texts", line=entry.line_of(name))
         return ()
     return tuple(str(each.value) for each in node.value)
+
+
+def _duration_ms(entry: Entry, name: str) -> int:
+    """Return a duration, however long: stories may tell of centuries."""
+    return _noted(entry, name, _parsed_ms, 0)
+
+
+def _parsed_ms(text: str) -> int:
+    if _ZERO.fullmatch(text):
+        return 0
+    try:
+        return round(promql_parser.parse_duration(text).total_seconds() * 1000)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no duration: {error}") from error
 
 
 def _time_ms(entry: Entry, name: str) -> int:

@@ -84,6 +84,11 @@ def test_an_alert_fires_when_its_time_has_come() -> None:
         (asks("y", "1m", ('{x="a"}', 6)), ["- ", "+ "]),
         (asks("sum(", "1m"), ["not PromQL"]),
         (asks("1", "1m", ("{}", 2)), ["{} 1.0"]),
+        (asks("1", "1m", ("x{", 2)), ["labels: cannot read"]),
+        (
+            {"expr": "y", "eval_time": "0", "exp_samples": [{"labels": "y", "histogram": "{{}}"}]},
+            ["native histograms are not supported"],
+        ),
     ],
 )
 def test_what_is_not_so_is_told(check: dict[str, Any], told: list[str]) -> None:
@@ -100,6 +105,7 @@ def test_expressions_see_series_and_records() -> None:
             asks("sum:of:y", "2m", ('sum:of:y{x="b"}', 2), ('sum:of:y{x="a"}', 3)),
             asks("y * 2", "4m", ('{x="a"}', 10), ('{x="b"}', 4)),
             asks("time()", "3m", ("{}", 180)),
+            asks("time()", "0m", ("{}", 0)),
             asks("vector(1) / 3", "0", ("{}", 1 / 3)),
             asks("nothing", "0"),
         ],
@@ -294,10 +300,6 @@ def test_a_story_may_begin_at_another_time(start: str, expected: float) -> None:
         ("group_eval_order: [a, a]", "group name repeated in evaluation order: a"),
         ("rule_files: a", "rule_files must be a list"),
         ("tests: [{start_timestamp: soon}]", "neither seconds since 1970"),
-        (
-            "tests: [{promql_expr_test: [{expr: x, exp_samples: [{histogram: '{{}}'}]}]}]",
-            "native histograms are not supported",
-        ),
     ],
 )
 def test_a_wrong_file_is_told_with_its_line(text: str, told: str) -> None:
@@ -305,3 +307,16 @@ def test_a_wrong_file_is_told_with_its_line(text: str, told: str) -> None:
     parse("t.yaml", text, problems)
     assert told in "\n".join(map(str, problems.found))
     assert all(str(one).startswith("t.yaml:1: ") for one in problems.found)
+
+
+def test_a_story_may_be_long() -> None:
+    story = {
+        "interval": "200y",
+        "promql_expr_test": [asks("time()", "200y", ("{}", 200 * 365 * 86400))],
+    }
+    assert run(story, evaluation_interval="100y") == []
+
+
+def test_steps_are_bounded() -> None:
+    (failure,) = run({"promql_expr_test": [asks("time()", "100y")]}, evaluation_interval="1s")
+    assert "more than 5000000 steps" in str(failure)
