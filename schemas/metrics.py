@@ -32,6 +32,8 @@ class Metric(StrEnum):
     EVALUATION_DURATION = "planewatch_evaluation_duration_seconds"
     LATE = "planewatch_late_records_total"
     RULE_FAILURES = "planewatch_rule_failures_total"
+    RULE_PROBLEMS = "planewatch_rule_problems"
+    RULE_RELOADS = "planewatch_rule_reloads_total"
     REPLAYED = "planewatch_replayed_records_total"
     ALERTS_PUBLISHED = "planewatch_alerts_published_total"
     ROWS_INSERTED = "planewatch_rows_inserted_total"
@@ -47,7 +49,16 @@ class Definition:
 
     type: Type
     unit: Literal[
-        "records", "bytes", "seconds", "requests", "tokens", "events", "rows", "lines", "scrapes"
+        "records",
+        "bytes",
+        "seconds",
+        "requests",
+        "tokens",
+        "events",
+        "rows",
+        "lines",
+        "scrapes",
+        "problems",
     ]
     help: str
     labels: tuple[str, ...] = ()
@@ -103,6 +114,12 @@ CATALOGUE: Final[dict[Metric, Definition]] = {
     Metric.LATE: Definition("counter", "records", "Records behind the watermark", ("topic",)),
     Metric.RULE_FAILURES: Definition(
         "counter", "events", "Evaluations of a rule that failed", ("rule",)
+    ),
+    Metric.RULE_PROBLEMS: Definition(
+        "gauge", "problems", "Problems that keep changed rule files from being used"
+    ),
+    Metric.RULE_RELOADS: Definition(
+        "counter", "events", "Changed rule files, by whether they are in force now", ("outcome",)
     ),
     Metric.REPLAYED: Definition(
         "counter", "records", "Records read again after an assignment", ("topic",)

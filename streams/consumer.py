@@ -63,6 +63,9 @@ class Keeper(Protocol):
     def sought(self) -> None:
         """Everything is in place; records may come."""
 
+    def forget(self) -> None:
+        """Drop the state of all partitions: it is to be built anew."""
+
 
 class ReplayingConsumer(driver.Consumer):
     """The consumer of the workers."""
@@ -101,6 +104,26 @@ class ReplayingConsumer(driver.Consumer):
             await super().perform_seek()
             if self._recovered == self.app.consumer_generation_id:
                 await self._seek_for_state()
+
+    async def rebuild(self) -> None:
+        """Have all state built anew from the table, as after an assignment of all partitions.
+
+        The record in hand is finished first, and what was acknowledged is committed. While an
+        assignment is under way that is all: it builds what is not there.
+        """
+        async with self._seeking:
+            flowing = self.flow_active
+            self.stop_flow()
+            try:
+                await self.app.keeper.rest(REST_S)
+                await self.app.producer.flush()
+                await self.commit()
+                self.app.keeper.forget()
+                if self._recovered == self.app.consumer_generation_id:
+                    await self._seek_for_state()
+            finally:
+                if flowing and self._recovered == self.app.consumer_generation_id:
+                    self.resume_flow()
 
     async def _seek_for_state(self) -> None:
         flowing = self.flow_active
@@ -157,6 +180,12 @@ class ReplayingApp(faust.App):
 
     keeper: Keeper
     logger = FAUST
+
+    async def rebuild(self) -> None:
+        """Have all state built anew."""
+        consumer = self.consumer
+        assert isinstance(consumer, ReplayingConsumer), "see _new_transport"
+        await consumer.rebuild()
 
     def _new_transport(self) -> TransportT:
         transport = super()._new_transport()

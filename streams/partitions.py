@@ -2,7 +2,8 @@
 read from, which shard takes a record, when the worker is ready.
 
 The rules this file owns:
-- A partition that stays through a rebalance goes on; one that is new is rebuilt from the table.
+- A partition that stays through a rebalance goes on; one that is new is rebuilt from the table,
+  and so are all where the context is another: the rules changed.
 - After an assignment the scrapes of a partition are held back until its changes and logs were read
   to where they ended, at most FACTS_WAIT_S; facts that come later count as late. They are held at
   the consumer: an agent that waited would fill the queue that all topics share.
@@ -41,6 +42,8 @@ class Partitions:
         self.inputs: Mapping[str, TopicName] = {names[topic]: topic for topic in INPUTS}
         self._scrapes = names[TopicName.SCRAPES]
         self._app, self._stage, self._table = app, stage, table
+        self.context = stage.context
+        """Of the shards that are made from now on."""
         self._shards: dict[int, Shard] = {}
         self._open = False  # positions are right: records may come
         self._held: set[int] = set()  # partitions whose scrapes are held back
@@ -108,7 +111,7 @@ class Partitions:
         shard = Shard(
             partition,
             self._stage.partitions,
-            self._stage.context,
+            self.context,
             clusters_max=self._stage.settings.streams.clusters_max,
             elsewhere=partial(self._clusters, besides=partition),
         )
@@ -138,6 +141,12 @@ class Partitions:
             loop.call_later(FACTS_WAIT_S, self._wait_no_more, self._shards[partition])
         self._held = held
         self._check_ready()
+
+    def forget(self) -> None:
+        """Drop all shards: `seek` makes them anew, by the context as it is now."""
+        held = {TP(self._scrapes, n) for n in self._held}
+        self._app.consumer.resume_partitions(held & self._app.consumer.assignment())
+        self._held, self._shards = set(), {}
 
     def _wait_no_more(self, shard: Shard) -> None:
         if shard.partition not in self._held or self._shards.get(shard.partition) is not shard:

@@ -4,7 +4,7 @@ The rule this file owns: ours come first, then those of `rules.paths`, files or 
 and *.yml; each goes by the name that its problems are told under.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -35,8 +35,19 @@ def configured_rule_sets(settings: Settings) -> RuleSets:
         ConfigError: a file cannot be read, or an override cannot be done.
         RuleErrors: rules cannot be used.
     """
+    return rule_sets(settings, read_files(settings.rules.paths))
+
+
+def rule_sets(settings: Settings, yours: Mapping[str, str]) -> RuleSets:
+    """Return the rules of each cluster, of files that were read.
+
+    Raises:
+        ConfigError: an override cannot be done.
+        RuleErrors: rules cannot be used.
+    """
     labels = {cluster.id: cluster.labels for cluster in settings.clusters}
-    return RuleSets(configured_rules(settings.rules), settings.rules.overrides, labels)
+    shipped = shipped_files() if settings.rules.shipped else {}
+    return RuleSets(load_rules({**shipped, **yours}), settings.rules.overrides, labels)
 
 
 def shipped_files() -> dict[str, str]:

@@ -24,6 +24,7 @@ from streams.consumer import ReplayingApp
 from streams.core.cluster import Context
 from streams.core.evaluate import Limits
 from streams.kafka import LogEnds, partitions_of, topic_ids
+from streams.reload import Reload
 from streams.rulefiles import configured_rule_sets
 from streams.silence import Silence
 from streams.stage import Stage
@@ -71,11 +72,13 @@ async def _stream(stage: Stage, broker: run.Broker, password: str | None, url: s
     worker = Worker(app, stage)
     log_ends = LogEnds(settings, broker, password, TopicName.SCRAPES)
     silence = Silence(worker.partitions, worker.publisher, log_ends, worker.now)
+    reload = Reload(settings, stage.context.rules, worker.use, stage.telemetry)
     ends: set[asyncio.Future[None]] = {
         worker.failed,
         asyncio.ensure_future(_until_set(stop)),
         asyncio.ensure_future(_faust(app)),
         asyncio.ensure_future(silence.run()),
+        asyncio.ensure_future(reload.run()),
     }
     announced = asyncio.ensure_future(_announce(settings, worker, url))
     try:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from faust.types import EventT, TableT
@@ -26,6 +27,7 @@ from streams import fault
 from streams.consumer import ReplayingApp
 from streams.core.hearing import Now
 from streams.core.outputs import Outputs
+from streams.core.rules.overrides import RuleSets
 from streams.core.shard import Result, Shard
 from streams.core.state import INPUTS, keys_of, table_key
 from streams.outputs import Publisher, raw_topic
@@ -42,6 +44,7 @@ class Worker:
 
     def __init__(self, app: ReplayingApp, stage: Stage) -> None:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._app = app
         self._clock, self._telemetry = stage.clock, stage.telemetry
         names = topic_names(stage.settings.kafka)
         self.publisher = Publisher(app, names, stage.telemetry)
@@ -88,6 +91,11 @@ class Worker:
                 return False
         self.partitions.progress(shard)
         return True
+
+    async def use(self, rules: RuleSets) -> None:
+        """Judge by other rules from here on: the state of each cluster is built anew for them."""
+        self.partitions.context = replace(self.partitions.context, rules=rules)
+        await self._app.rebuild()
 
     def _fail(self, error: Exception) -> None:
         if not self.failed.done():

@@ -23,6 +23,7 @@ from schemas.records import Alert, Outcome, Status
 from schemas.settings import KafkaSettings
 from schemas.topics import Header, TopicName
 from tests.kafkalog import KafkaLog, Read, create_topics
+from tests.scrapes import failed
 from tests.services import process
 from tests.services.stages import Stages, clean_environment
 from tests.shards import PARTITION, PARTITIONS, RULES, Entry, Life, Log, live, requests
@@ -282,6 +283,68 @@ def test_wrong_rules_stop_the_start_with_their_line(bus: Bus) -> None:
     assert f"{rules}:18: " in bus.stages.tail(STREAMS)
 
 
+def test_rules_that_change_are_used_without_a_restart(bus: Bus) -> None:
+    file, log = bus.stages.data.parent / "rules.yaml", Log()
+
+    def scrape(first: int, last: int) -> None:
+        log.entries.clear()
+        for n in range(first, last):
+            t_ms = T0 + n * 5_000
+            log.scrape(requests([n * 100], t_ms, instance="a", interval_ms=15_000))
+            log.scrape(failed(t_ms, instance="b", interval_ms=15_000))
+        bus.feed(log.entries)
+
+    running = bus.stages.start(STREAMS)
+    scrape(0, 24)
+    until(lambda: {"Down", "Busy"} == records_of(bus).keys(), bus.stages)
+    before = records_of(bus)
+    file.write_text(RULES.replace("alert: Busy", "alert: Fresh").replace("for: 20s", "for: 1s"))
+    until(lambda: bus.stages.tail(STREAMS).count("reading partition") == 2 * PARTITIONS, bus.stages)
+    scrape(24, 30)
+    until(lambda: "Fresh" in records_of(bus), bus.stages)
+
+    after = records_of(bus)
+    assert before["Down"] == after["Down"]  # same seq, same start, and not again
+    first, ended = after["Busy"]
+    assert [first] == before["Busy"]
+    assert ("resolved", "rule_removed", 2) == (ended.status, ended.reason, ended.seq)
+    assert [("firing", 1)] == [(one.status, one.seq) for one in after["Fresh"]]
+    file.write_text("groups: 5")
+    until(lambda: "the rules stay as they were" in bus.stages.tail(STREAMS), bus.stages)
+    scrape(30, 36)
+    until(lambda: bus.log.committed(TopicName.SCRAPES, PARTITION, STREAMS) == 72, bus.stages)
+    assert running.poll() is None
+    times = [(one.key, decode_indicators(one.value).envelope.t_ms) for one in indicators(bus)]
+    assert len(set(times)) == len(times)  # nothing was said twice
+
+
+def test_rules_that_change_under_load_disturb_nothing_else(bus: Bus) -> None:
+    entries, expected = facts_first(story())
+    file, scrapes = bus.stages.data.parent / "rules.yaml", TopicName.SCRAPES
+    bus.feed([one for one in entries if one.topic is not scrapes])
+    bus.stages.start(STREAMS)
+    left = [one for one in entries if one.topic is scrapes]
+    for n in range(0, len(left), 20):
+        if n % 100 == 0:
+            rule = f"{{alert: Other{n}, expr: up == 5}}"
+            file.write_text(RULES + f"  - {{name: other, rules: [{rule}]}}\n")
+        bus.feed(left[n : n + 20])
+        time.sleep(1.0)
+    until_all(expected, bus)
+
+    assert 2 <= bus.stages.log(STREAMS).read_text().count("rule files changed")
+    assert_same(expected, bus.log)
+    until(lambda: bus.log.committed(scrapes, PARTITION, STREAMS) == len(left), bus.stages)
+
+
+def records_of(bus: Bus) -> dict[str, list[Alert]]:
+    """Return all alert records, also those that say something twice."""
+    found: dict[str, list[Alert]] = {}
+    for one in map(alert_of, alerts(bus)):
+        found.setdefault(one.labels["alertname"], []).append(one)
+    return found
+
+
 def streams_command(bus: Bus, *verb: str) -> list[str]:
     return [sys.executable, "-P", "-m", "streams", *verb, "--config", str(bus.stages.config)]
 
@@ -303,6 +366,10 @@ def followed(bus: Bus) -> list[str]:
 
 def alerts(bus: Bus) -> list[Read]:
     return bus.log.read(TopicName.ALERTS)
+
+
+def indicators(bus: Bus) -> list[Read]:
+    return bus.log.read(TopicName.INDICATORS)
 
 
 def facts_first(entries: list[Entry]) -> tuple[list[Entry], Life]:
@@ -355,4 +422,6 @@ def assert_same(expected: Life, log: KafkaLog) -> None:
 
 
 def timeless(alert: Alert) -> Alert:
-    return msgspec.structs.replace(alert, epoch=0, event_id="")
+    """An alert without what follows from its epoch."""
+    correlated = "some" if alert.correlation_id else None
+    return msgspec.structs.replace(alert, epoch=0, event_id="", correlation_id=correlated)
