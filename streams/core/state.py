@@ -222,7 +222,12 @@ def stored(kinds: Kinds) -> Stored | None:
 
 
 def _alerts(kinds: Kinds) -> Iterator[State]:
-    return (_decode(kinds[kind], State) for kind in sorted(kinds) if kind.startswith(_ALERT))
+    for kind in sorted(kinds):
+        if kind.startswith(_ALERT):
+            one = _decode(kinds[kind], State)
+            if alert_kind(one.fingerprint) != kind:
+                raise DecodeError(f"the state {kind} is that of {one.fingerprint}")
+            yield one
 
 
 def _points(kinds: Kinds, position: Position) -> Iterator[RewindPoint]:
@@ -231,7 +236,9 @@ def _points(kinds: Kinds, position: Position) -> Iterator[RewindPoint]:
         if kind.startswith(_REWIND):
             with suppress(DecodeError):
                 point = _decode(value, RewindPoint)
-                if point.version == VERSION and point.number <= position.points:
+                reached = point.number <= position.points
+                whole = {*point.received} == {*INPUTS} and TopicName.SCRAPES in point.logs
+                if point.version == VERSION and reached and whole:
                     yield point
 
 

@@ -1,7 +1,9 @@
 """A partition's records reach their clusters, once."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -327,6 +329,54 @@ def test_a_state_that_cannot_be_read_is_told_and_begun_anew() -> None:
 
     assert 1 == len(shard.lost)
     assert {} == shard.engines
+
+
+def drop(*path: object) -> Callable[[Any], Any]:
+    """Return what takes one field away."""
+
+    def change(value: Any) -> Any:
+        for name in path[:-1]:
+            value = value[name]
+        del value[path[-1]]
+        return value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("rewind-", drop("received", "logs")),
+        ("rewind-", drop("logs", "scrapes")),
+        ("rewind-", drop("watermark")),
+        ("alert-", drop("labels")),
+        ("alert-", drop("alert", "status")),
+        ("alert-", lambda value: value.update(fingerprint="of another")),
+        ("alert-", lambda value: value.update(alert=[])),
+        ("position", drop("budget")),
+    ],
+)
+def test_a_state_of_another_shape_is_told_and_begun_anew(
+    kind: str, change: Callable[[Any], Any]
+) -> None:
+    log = Log()
+    for t_ms in range(T, T + 60_000, 5_000):
+        log.scrape(failed(t_ms))
+    life = live(log.entries)
+    for key, value in life.table.items():
+        if kind in key.decode():
+            saved = msgspec.msgpack.decode(value)
+            change(saved)
+            life.table[key] = msgspec.msgpack.encode(saved)
+
+    life.crash(log.entries, acknowledged=0)
+
+    (lost,) = life.shard.lost
+    assert lost.startswith("c1: ")
+    assert lost.endswith("; it starts anew")
+    assert live(log.entries).alerts().keys() == life.alerts().keys()
+    life.crash(log.entries)
+    assert [] == life.shard.lost
 
 
 def test_positions_are_never_above_the_committed_ones_nor_outside_of_the_log() -> None:
