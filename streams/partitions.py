@@ -121,11 +121,23 @@ class Partitions:
             self._stage.telemetry.count(Metric.ERRORS, kind="state")
         offsets = shard.begin(committed, earliest, ends)
         self._shards[partition] = shard
+        self._tell_deleted(shard)
         logger.info(
             "reading partition=%d clusters=%d scrapes_from=%d scrapes_end=%d",
             *(partition, len(shard.engines), offsets[TopicName.SCRAPES], ends[TopicName.SCRAPES]),
         )
         return offsets
+
+    def _tell_deleted(self, shard: Shard) -> None:
+        if shard.deleted:
+            logger.warning(
+                "Kafka deleted records before they were read: the worker was away for longer than "
+                "they are kept partition=%d %s",
+                shard.partition,
+                " ".join(f"{topic}={count}" for topic, count in shard.deleted.items()),
+            )
+            lost = sum(shard.deleted.values())
+            self._stage.telemetry.count(Metric.RECORDS_DROPPED, lost, reason="missing")
 
     def _clusters(self, besides: int) -> int:
         """Return how many clusters the other partitions of this worker have."""

@@ -75,6 +75,7 @@ class Shard:
         self._wanted: dict[TopicName, int] = {}
         self._ends: Mapping[TopicName, int] = {}
         self.missed = 0  # offsets that were never delivered: fallen out of the log, or a fault
+        self.deleted: dict[TopicName, int] = {}  # records that the log lost before they were read
         self._useless: dict[str, frozenset[str]] = {}  # kinds in the table that cannot be read
         self._looked_ms: int | None = None
         self.lost: list[str] = []  # what of the saved state is of no use, and why
@@ -131,11 +132,21 @@ class Shard:
         self._ends = ends
         seeks = {}
         for topic in INPUTS:
+            read_to = self._read_to(topic, committed[topic])
+            if read_to is not None and read_to < earliest[topic]:
+                self.deleted[topic] = earliest[topic] - read_to
             offsets = [o for o in (self._wanted.get(topic), committed[topic]) if o is not None]
             at = max(min(offsets, default=earliest[topic]), earliest[topic])
             seeks[topic] = min(at, ends[topic])
         self.received = {topic: offset - 1 for topic, offset in seeks.items()}
         return seeks
+
+    def _read_to(self, topic: TopicName, committed: int | None) -> int | None:
+        """Return up to where a topic was read before, as far as anybody knows."""
+        known = [] if committed is None else [committed]
+        if topic is TopicName.SCRAPES:
+            known += [one.evaluated + 1 for one in self.engines.values()]
+        return max(known, default=None)
 
     @property
     def waits_for_facts(self) -> bool:

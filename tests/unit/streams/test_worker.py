@@ -3,6 +3,7 @@
 import asyncio
 
 import msgspec
+import pytest
 
 from schemas.metrics import Metric
 from schemas.partition import partition_of
@@ -43,6 +44,40 @@ def test_the_limit_of_clusters_holds_over_all_partitions() -> None:
         kafka.assign([1], end=2)  # the other one went to another worker
         await kafka.give(1, {2: record(clusters_of(1)[1])})
         assert [2] == [len(shard.engines) for shard in kafka.worker.partitions.live()]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("committed", "earliest", "missed"),
+    [(30, 42, 12), (42, 42, 0), (50, 42, 0), (None, 42, 0), (None, 0, 0)],
+    ids=["behind", "at", "beyond", "a new group", "a new log"],
+)
+def test_records_that_retention_took_before_they_were_read_are_missed(
+    committed: int | None, earliest: int, missed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        kafka = FakeKafka(CONTEXT, PARTITIONS)
+        kafka.assign([0], committed=committed, earliest=earliest, end=60)
+
+        assert missed == kafka.telemetry.value(Metric.RECORDS_DROPPED, reason="missing")
+        told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+        assert missed == 0 or told[0].endswith(f" partition=0 scrapes={missed}")
+        assert bool(missed) == len(told)
+
+    asyncio.run(run())
+
+
+def test_what_a_lost_group_has_read_is_in_the_table() -> None:
+    async def run() -> None:
+        name, *_ = clusters_of(0)
+        before = FakeKafka(CONTEXT, PARTITIONS)
+        before.assign([0], end=3)
+        await before.give(0, {n: record(name, T + n * 5_000) for n in range(3)})
+
+        kafka = FakeKafka(CONTEXT, PARTITIONS, before.app.table)
+        kafka.assign([0], committed=None, earliest=10, end=20)
+        assert 7 == kafka.telemetry.value(Metric.RECORDS_DROPPED, reason="missing")
 
     asyncio.run(run())
 
