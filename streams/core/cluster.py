@@ -30,6 +30,7 @@ from streams.core.assemble import Assembler, target_of
 from streams.core.evaluate import ActiveAlert, Evaluator, Inputs, Limits
 from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
 from streams.core.outputs import Outputs, fact_rows
+from streams.core.promql.past import Past
 from streams.core.promql.vector import EvaluationError
 from streams.core.rules.alerts import UNKNOWN_MS, AlertBook, Present
 from streams.core.rules.files import Group
@@ -104,6 +105,9 @@ class ClusterEngine:
         self._noted_ms = 0
         self._replayed = True
         self._asked: dict[Target, int] = {}  # ticks of `silent` records that were written
+        self._pasts: set[str] = set()  # names of the long memories in the table
+        self._past_ms = 0  # when all were saved
+        self._resumed: dict[str, int] = {}  # of the replay: up to when results are remembered
 
     @classmethod
     def restore(
@@ -142,7 +146,18 @@ class ClusterEngine:
         made._points, made._reached_ms = position.points, position.newest_ms
         made._noted_ms = position.newest_ms if point.logs == dict(context.logs) else 0
         made._replayed = False
+        made._resume(saved.pasts)
         return made
+
+    def _resume(self, pasts: Mapping[str, Past]) -> None:
+        """Take the long memory; what followed it in recorded names is evaluated once more."""
+        targets = {name: past for name, past in pasts.items() if name != state.RECORDED}
+        self._evaluator.restore(targets, pasts.get(state.RECORDED))
+        self._pasts = set(pasts)
+        for group in self.rules.groups:
+            remembered_ms = self._evaluator.remembered_ms(group)
+            if remembered_ms is not None:
+                self._resumed[group.name] = remembered_ms
 
     def on_change(self, offset: int, change: Change) -> Outputs:
         """Take one change."""
@@ -242,10 +257,14 @@ class ClusterEngine:
     def _advance(self, out: Outputs, received: Received, *, live: bool) -> None:
         """Do everything that is due now, in the order of event time."""
         frontier_ms = self._watermark.frontier()
-        evaluations = sorted(self._evaluations_due() if live else ())
+        evaluations = sorted(self._evaluations_due() if live else self._repetitions_due())
         for t_ms, _, group in evaluations:
             self._close_steps(t_ms, out, received, live=live)
-            self._evaluate(group, t_ms, out)
+            if live:
+                self._evaluate(group, t_ms, out)
+            else:
+                self._resumed[group.name] = t_ms
+                self._evaluator.evaluate_records(group, t_ms)
         self._close_steps(frontier_ms, out, received, live=live)
 
     def _evaluations_due(self) -> Iterator[tuple[int, int, Group]]:
@@ -253,6 +272,16 @@ class ClusterEngine:
             upto_ms = self._watermark.frontier(group.interval_ms)
             for t_ms in aligned(self._aligned[group.name], upto_ms, group.interval_ms):
                 yield t_ms, number, group
+
+    def _repetitions_due(self) -> Iterator[tuple[int, int, Group]]:
+        """Yield what was evaluated before the crash, and is not in what was remembered."""
+        for number, group in enumerate(self.rules.groups):
+            if group.name in self._resumed:
+                upto_ms = min(
+                    self._watermark.frontier(group.interval_ms), self._aligned[group.name]
+                )
+                for t_ms in aligned(self._resumed[group.name], upto_ms, group.interval_ms):
+                    yield t_ms, number, group
 
     def _evaluate(self, group: Group, t_ms: int, out: Outputs) -> None:
         self._aligned[group.name] = t_ms
@@ -344,6 +373,24 @@ class ClusterEngine:
         )
         if out.write(state.point_kind(point.number, self._context.rewind_ms), point):
             self._points, self._steps_new = point.number, []
+        self._save_pasts(out)
+
+    def _save_pasts(self, out: Outputs) -> None:
+        """Save what a replay cannot rebuild; forget it where its target was forgotten."""
+        now_ms = self._watermark.newest_ms
+        if recorded := self._evaluator.recorded_past():
+            out.write(state.past_kind(state.RECORDED), recorded)
+        if now_ms - self._past_ms < state.PAST_MS:
+            return
+        if self._past_ms:
+            self._evaluator.forget_unseen()
+        self._past_ms = now_ms
+        pasts = self._evaluator.past()
+        for name, past in pasts.items():
+            out.write(state.past_kind(name), past)
+        for name in self._pasts - pasts.keys() - {state.RECORDED}:
+            out.writes[state.past_kind(name)] = None
+        self._pasts = set(pasts)
 
     def _position(self) -> state.Position:
         return state.Position(

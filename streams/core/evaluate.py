@@ -25,6 +25,7 @@ from schemas.records import ScrapeEnvelope
 from schemas.series import CORE_LABELS, other_labels
 from streams.core.promql.labels import NAME, Labels, Strings
 from streams.core.promql.nodes import Context, Kept, Node
+from streams.core.promql.past import Past, past_name
 from streams.core.promql.ring import Ring
 from streams.core.promql.target import Target
 from streams.core.promql.vector import EvaluationError, Vector, refuse_duplicates, union, vector
@@ -110,10 +111,9 @@ class Evaluator:
         self._targets: dict[TargetKey, Target] = {}
         self._kept_to_ms: dict[TargetKey, int] = {}  # by target: until when it may be silent
         self._recorded: dict[str, dict[Source, Noted]] = {}  # by name, as last evaluated
-        self._rings: dict[str, Ring] = {}  # of recorded names that are read over time
-        for selector, keep_ms in self._program.wanted.recorded.items():
-            longest_ms = max(keep_ms, getattr(self._rings.get(selector.name), "keep_ms", 0))
-            self._rings[selector.name] = Ring(longest_ms)
+        wanted = self._program.wanted
+        self._rings = {name: Ring(back_ms) for name, back_ms in wanted.recorded_ms.items()}
+        self._pasts: dict[str, Past] = {}  # of targets that have not been seen since the restart
         self._kept = Kept()
         self._active: dict[str, tuple[ActiveAlert, ...]] = {}  # by rule id, as last evaluated
 
@@ -130,6 +130,8 @@ class Evaluator:
                 raise EvaluationError(f"more than {TARGETS_MAX} targets in {self.cluster}")
             main = envelope.path == METRICS_PATH
             target = Target(labels, self._program.wanted, self._strings, main=main)
+            if past := self._pasts.pop(past_name(*key), None):
+                target.restore(past)
             self._targets[key] = target
             self._targets = dict(sorted(self._targets.items()))
         target.accept(scrape)
@@ -151,6 +153,36 @@ class Evaluator:
             reached = target.newest_ms >= before_ms or not target.removed
             if now_ms > self._kept_to_ms[key] or not reached:
                 del self._targets[key], self._kept_to_ms[key]
+
+    def past(self) -> dict[str, Past]:
+        """Return the memory of targets that a replay cannot rebuild, by name of the target."""
+        long = {past_name(*key): one.past() for key, one in self._targets.items() if one.long}
+        return self._pasts | long
+
+    def recorded_past(self) -> Past | None:
+        """Return the memory of recorded names; None where no rule reads one over time."""
+        rings = [ring.past(name, self._strings) for name, ring in self._rings.items()]
+        return Past(0, [], rings) if rings else None
+
+    def restore(self, pasts: Mapping[str, Past], recorded: Past | None) -> None:
+        """Take the memory of before; that of a target waits for its first scrape."""
+        self._pasts = dict(pasts)
+        for one in recorded.rings if recorded else ():
+            if one.what in self._rings:
+                self._rings[one.what].restore(one, self._strings)
+
+    def forget_unseen(self) -> None:
+        """Forget the memory of targets that never returned."""
+        self._pasts.clear()
+
+    def remembered_ms(self, group: Group) -> int | None:
+        """Return up to when the results of a group are remembered; None: nobody asks."""
+        rings = [
+            self._rings[rule.record]
+            for rule, _ in self._program.records.get(group.name, ())
+            if rule.record in self._rings
+        ]
+        return min((ring.newest_ms for ring in rings), default=None)
 
     def accept_facts(self, t_ms: int, step_ms: int, samples: Sequence[FactSample]) -> None:
         """Take all facts of one closed step, as a scrape of a target of job planewatch."""

@@ -2,7 +2,8 @@
 
 The rule this file owns: what is in the table is enough to go on as if nothing had happened.
 `position` says up to which scrape everything was emitted; a rewind point holds the small states
-and the offsets from which the big ones (the windows) are rebuilt. Each alert has a key of its own:
+and the offsets from which the big ones (the windows) are rebuilt; windows that reach back further
+than a replay are saved as they are, under the name of their target. Each alert has its own key:
 there may be as many as rules make, and a value is one Kafka record.
 
     rewind-0 ... rewind-4 ...... rewind-k      position
@@ -26,6 +27,7 @@ from msgspec.structs import replace
 from schemas.errors import DecodeError
 from schemas.topics import TopicName
 from streams.core.facts.steps import FactsState, StepOffsets
+from streams.core.promql.past import Past
 from streams.core.rules.alerts import State
 from streams.core.watermark import Budget, WatermarkState
 
@@ -42,6 +44,11 @@ POSITION: Final = "position"
 NUMBERING: Final = "alerts"
 _ALERT: Final = "alert-"
 _REWIND: Final = "rewind-"
+_PAST: Final = "past-"
+RECORDED: Final = "recorded"
+"""The name of the past of recorded names; others are those of targets."""
+PAST_MS: Final = 300_000
+"""How often the long memory of targets is saved: a replay reads back further."""
 
 Kinds = Mapping[str, bytes]
 """The values of one cluster by kind."""
@@ -104,6 +111,7 @@ class Saved:
     steps: tuple[StepOffsets, ...]  # closed after the point
     alerts: tuple[State, ...]
     seq_floor: int
+    pasts: Mapping[str, Past]  # by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,7 @@ class Stored:
     points: tuple[RewindPoint, ...]  # by number
     alerts: tuple[State, ...]
     seq_floor: int
+    pasts: Mapping[str, Past]
 
     def faults(self, logs: Logs) -> Iterator[str]:
         """Yield in which way the logs are not those that were read."""
@@ -130,7 +139,7 @@ class Stored:
         if position.log != scrapes.id:
             position = replace(position, log=scrapes.id, evaluated=-1, steps=[])
             point = _fitted(self.points[-1], logs)
-            return Saved(position, point, (), self.alerts, self.seq_floor)
+            return Saved(position, point, (), self.alerts, self.seq_floor, self.pasts)
         points = [one for one in self.points if _is_within(one, scrapes)] or [self.points[-1]]
         old = [one for one in points if one.newest_ms <= position.newest_ms - rewind_ms]
         point = old[-1] if old else points[0]
@@ -141,6 +150,7 @@ class Stored:
             (*steps, *position.steps),
             self.alerts,
             self.seq_floor,
+            self.pasts,
         )
 
 
@@ -183,6 +193,11 @@ def alert_kind(fingerprint: str) -> str:
     return _ALERT + fingerprint
 
 
+def past_kind(name: str) -> str:
+    """Return where the long memory of a target, or of recorded names, is kept."""
+    return _PAST + name
+
+
 def table_key(cluster: str, kind: str) -> bytes:
     """Return the key of a value in the table."""
     return f"{cluster}/{kind}".encode()
@@ -218,7 +233,12 @@ def stored(kinds: Kinds) -> Stored | None:
     if not points:
         raise DecodeError("the state has a position and no rewind point")
     floor = _decode(kinds[NUMBERING], Numbering).seq_floor if NUMBERING in kinds else 0
-    return Stored(position, tuple(points), tuple(_alerts(kinds)), floor)
+    pasts = {
+        kind.removeprefix(_PAST): _decode(value, Past)
+        for kind, value in kinds.items()
+        if kind.startswith(_PAST)
+    }
+    return Stored(position, tuple(points), tuple(_alerts(kinds)), floor, pasts)
 
 
 def _alerts(kinds: Kinds) -> Iterator[State]:

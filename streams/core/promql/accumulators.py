@@ -24,6 +24,7 @@ from streams.core.promql.labels import (
     Strings,
     factorize,
 )
+from streams.core.promql.past import GroupsPast, columns_of, table_of
 from streams.core.promql.selectors import Folded, Selector
 from streams.core.promql.series import Series, expand
 from streams.core.promql.views import Block, View, bounds_of, joined
@@ -41,6 +42,10 @@ class Accumulator:
 
     selector: Selector
     grouping: Grouping = EACH_SERIES
+
+    def __str__(self) -> str:
+        kind = "by" if self.grouping.by else "without"
+        return f"{self.selector} {kind} ({', '.join(sorted(self.grouping.labels))})"
 
     @property
     def in_buckets(self) -> bool:
@@ -69,8 +74,10 @@ class Groups:
     shapes: Index = field(default_factory=lambda: np.zeros(0, np.int64))  # of each group
     slot: Index = field(default_factory=lambda: np.zeros(0, np.int64))  # its first
     width: Index = field(default_factory=lambda: np.zeros(0, np.int64))  # slots of each group
+    born_ms: Floats = field(default_factory=lambda: np.zeros(0))  # of its forgotten rows
     ended_ms: Floats = field(default_factory=lambda: np.zeros(0))  # of its forgotten rows
     columns: dict[str, Codes] = field(default_factory=dict)  # kept labels of each group
+    since_ms: int = 0  # of the first scrape that was counted
     _numbers: dict[tuple[int, ...], int] = field(default_factory=dict)
     _view: tuple[int, View] | None = None
 
@@ -119,7 +126,7 @@ class Groups:
     ) -> int:
         """Number the groups of new rows, new ones at the end."""
         kept = [name for name in series.columns if name != NAME and self.what.grouping.keeps(name)]
-        some = {name: series.columns[name][rows] for name in kept}
+        some = {name: series.columns[name][rows] for name in sorted(kept)}
         some = {name: codes for name, codes in some.items() if codes.any()}
         ids, first = factorize([shapes.astype(np.int32) - WHOLE, *some.values()], len(rows))
         known = self.n
@@ -140,6 +147,7 @@ class Groups:
         self.shapes = np.concatenate([self.shapes, shapes[fresh]])
         self.slot = np.concatenate([self.slot, slots + np.cumsum(width) - width])
         self.width = np.concatenate([self.width, width])
+        self.born_ms = np.concatenate([self.born_ms, np.full(len(fresh), np.inf)])
         self.ended_ms = np.concatenate([self.ended_ms, np.full(len(fresh), -np.inf)])
         self.rows = np.concatenate([self.rows, rows])
         self.of = np.concatenate([self.of, numbers[ids]])
@@ -207,10 +215,13 @@ class Groups:
         own = {name: code for name, code in constants.items() if self.what.grouping.keeps(name)}
         return joined(parts, None, own)
 
-    def shown(self, present: Mask, coverage: Floats, begin_ms: int) -> tuple[Mask, Floats]:
+    def shown(
+        self, present: Mask, coverage: Floats, begin_ms: int, newest_ms: int
+    ) -> tuple[Mask, Floats]:
         """Return which groups a window shows, and how far each was watched.
 
-        present, coverage: of each row of Series; begin_ms: of the window.
+        present, coverage: of each row of Series; begin_ms: of the window; newest_ms: its last
+        scrape.
         """
         here = present[self.rows]
         groups = self.of if here.all() else self.of[here]
@@ -219,16 +230,52 @@ class Groups:
         total = np.bincount(groups, covered, self.n)
         there = count > 0
         mean = np.divide(total, count, out=np.ones(self.n), where=there)
-        return there | (self.ended_ms > begin_ms), mean
+        forgotten = (self.ended_ms > begin_ms) & (self.born_ms < newest_ms)
+        return there | forgotten, mean
 
-    def keep(self, rows: Index, dead_ms: Floats, before_ms: float, slots: int) -> Index:
+    def past(self, series: Series, t_ms: int, strings: Strings) -> GroupsPast:
+        """Return the groups as they are kept in the table."""
+        born, dead = series.born_ms[self.rows], np.minimum(series.dead_ms[self.rows], t_ms)
+        born_ms, ended_ms = self.born_ms.copy(), self.ended_ms.copy()
+        np.minimum.at(born_ms, self.of, born)
+        np.maximum.at(ended_ms, self.of, np.where(dead > born, dead, -np.inf))
+        return GroupsPast(
+            str(self.what),
+            self.since_ms,
+            table_of(self.columns, self.n, strings),
+            [None if one == WHOLE else strings.text(one) for one in self.shapes.tolist()],
+            self.slot.tolist(),
+            self.width.tolist(),
+            born_ms.tolist(),
+            ended_ms.tolist(),
+        )
+
+    def restore(self, past: GroupsPast, strings: Strings, slots: int) -> Index:
+        """Take the groups of before; return their old slots, whose new ones begin at `slots`."""
+        self.since_ms = past.since_ms
+        self.columns = columns_of(past.table, strings)
+        shapes = [WHOLE if one is None else strings.code(one) for one in past.bounds]
+        self.shapes, self.width = np.array(shapes, np.int64), np.array(past.width, np.int64)
+        self.born_ms = np.array(past.born_ms, np.float64)
+        self.ended_ms = np.array(past.ended_ms, np.float64)
+        self.slot = slots + np.cumsum(self.width) - self.width
+        for number, shape in enumerate(shapes):
+            key = [shape]
+            for name in past.table.names:
+                if code := int(self.columns[name][number]):
+                    key += (strings.code(name), code)
+            self._numbers[tuple(key)] = number
+        return expand(np.array(past.slot, np.int64), self.width)
+
+    def keep(self, rows: Index, series: Series, before_ms: float, slots: int) -> Index:
         """Forget rows and groups; return the old slots that are kept, in the new order.
 
-        rows: (old n,) the new number of each row of Series, or -1; dead_ms: (old n,) of each;
-        before_ms: no window begins before; slots: how many are taken by others before.
+        rows: the new number of each row of the series, or -1; before_ms: no window begins before;
+        slots: how many are taken by others before.
         """
         gone = rows[self.rows] < 0
-        np.maximum.at(self.ended_ms, self.of[gone], dead_ms[self.rows[gone]])
+        np.minimum.at(self.born_ms, self.of[gone], series.born_ms[self.rows[gone]])
+        np.maximum.at(self.ended_ms, self.of[gone], series.dead_ms[self.rows[gone]])
         self.rows, self.of = rows[self.rows[~gone]], self.of[~gone]
         alive = self.ended_ms >= before_ms
         alive[self.of] = True
@@ -238,7 +285,8 @@ class Groups:
         kept = expand(self.slot[left], self.width[left])
         self.of = number[self.of]
         self.columns = {name: codes[left] for name, codes in self.columns.items()}
-        self.shapes, self.ended_ms = self.shapes[left], self.ended_ms[left]
+        self.shapes, self.born_ms = self.shapes[left], self.born_ms[left]
+        self.ended_ms = self.ended_ms[left]
         self.width = self.width[left]
         self.slot = slots + np.cumsum(self.width) - self.width
         self._numbers = {

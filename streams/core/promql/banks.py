@@ -14,6 +14,7 @@ import numpy as np
 from streams.core.promql.accumulators import Accumulator, Feed, Groups
 from streams.core.promql.history import History
 from streams.core.promql.labels import Floats, Index, Strings
+from streams.core.promql.past import BankPast, floats
 from streams.core.promql.selectors import Selector
 from streams.core.promql.series import Series
 
@@ -58,17 +59,48 @@ class Bank:
         feeds = [feed for one in self.groups.values() for feed in one.feed(series, offset, strings)]
         return joined_feeds(feeds)
 
+    @property
+    def long(self) -> bool:
+        """Whether it reaches back further than a replay, so that its past is kept in the table."""
+        return self.keep_ms > FINE_MS
+
+    def past(self, reach: tuple[int, int], series: Series, strings: Strings) -> BankPast:
+        """Return the bank as it is kept in the table."""
+        t_ms = self.history.times_ms[-1] if self.history.times_ms else 0
+        groups = [one.past(series, t_ms, strings) for one in self.groups.values()]
+        return BankPast(reach, groups, *self.history.past(self.slots))
+
+    def restore(self, past: BankPast, strings: Strings) -> None:
+        """Take the past of accumulators that are still there."""
+        before = {one.what: one for one in past.groups}
+        kept = [
+            one.restore(before[str(what)], strings, self._taken())
+            for what, one in self.groups.items()
+            if str(what) in before
+        ]
+        self.slots = self._taken()
+        if kept:
+            vectors = floats(past.vectors)[:, np.concatenate(kept)]
+            self.history.restore(past.times_ms, past.levels, vectors)
+
+    def _taken(self) -> int:
+        return sum(int(one.width.sum()) for one in self.groups.values())
+
     def count(self, feed: Feed, growth: Floats, t_ms: int) -> None:
-        """Add what the counted values of a scrape grew by."""
+        """Add what the counted values of a scrape grew by, unless the past holds it."""
+        if self.history.times_ms and t_ms <= self.history.times_ms[-1]:
+            return
+        for one in self.groups.values():
+            one.since_ms = one.since_ms or t_ms
         grown = np.bincount(feed.slot, growth[feed.source] * feed.weight, self.slots)
         self.history.add(t_ms, self.history.last(self.slots) + grown)
 
-    def keep(self, rows: Index, dead_ms: Floats, newest_ms: int) -> None:
-        """Forget rows and groups: rows gives the new number of each row of Series, or -1."""
+    def keep(self, rows: Index, series: Series, newest_ms: int) -> None:
+        """Forget rows and groups: rows gives the new number of each row of the series, or -1."""
         kept: list[Index] = []
         slots = 0
         for one in self.groups.values():
-            kept.append(one.keep(rows, dead_ms, newest_ms - self.keep_ms, slots))
+            kept.append(one.keep(rows, series, newest_ms - self.keep_ms, slots))
             slots += len(kept[-1])
         self.slots = slots
         self.history.keep(np.concatenate(kept) if kept else np.zeros(0, np.int64))

@@ -21,6 +21,7 @@ from streams.core.promql.accumulators import Accumulator, Feed
 from streams.core.promql.banks import Reach, banks_of
 from streams.core.promql.labels import Floats, Mask, Strings
 from streams.core.promql.layout import Layout
+from streams.core.promql.past import BankPast
 from streams.core.promql.selectors import Selector
 from streams.core.promql.series import Series
 from streams.core.promql.vector import Vector
@@ -36,8 +37,14 @@ class Window:
 
     begin_ms: int
     end_ms: int
+    newest_ms: int  # the scrape that ends it
     present: Mask  # of each row
     coverage: Floats  # of each row
+
+    def since(self, since_ms: int) -> float:
+        """Return the share that was watched by who watches since then."""
+        watched_ms = min(self.newest_ms, self.end_ms) - max(self.begin_ms, since_ms)
+        return min(max(watched_ms / (self.end_ms - self.begin_ms), 0.0), 1.0)
 
 
 class Counters:
@@ -130,7 +137,11 @@ class Counters:
         if key not in self._increases:
             self._increases[key] = bank.history.increase(window.begin_ms, window.end_ms, bank.slots)
         view = groups.view(self._strings, constants)
-        present, coverage = groups.shown(window.present, window.coverage, window.begin_ms)
+        present, coverage = groups.shown(
+            window.present, window.coverage, window.begin_ms, window.newest_ms
+        )
+        if bank.long:  # rows are not remembered for so long
+            coverage = np.full(groups.n, window.since(groups.since_ms))
         return Vector(
             view.labels,
             view.gather(self._increases[key]),
@@ -147,10 +158,36 @@ class Counters:
         """The time of the newest complete scrape; -1 where there is none."""
         return self.times_ms[-1] if self.times_ms else -1
 
-    def newest_at(self, t_ms: int) -> int:
-        """Return the time of the newest complete scrape at or before `t_ms`; -1: there is none."""
+    @property
+    def long(self) -> bool:
+        """Whether a bank reaches back further than a replay."""
+        return any(bank.long for bank in self._banks.values())
+
+    def past(self) -> list[BankPast]:
+        """Return the banks that reach back further than a replay."""
+        return [
+            bank.past(reach, self.series, self._strings)
+            for reach, bank in self._banks.items()
+            if bank.long
+        ]
+
+    def restore(self, past: list[BankPast]) -> None:
+        """Take the past of banks that are still there."""
+        for one in past:
+            if bank := self._banks.get(one.reach):
+                bank.restore(one, self._strings)
+
+    def newest_at(self, t_ms: int, what: Accumulator) -> int:
+        """Return the time of the newest complete scrape at or before `t_ms`; -1: there is none.
+
+        After a restart the bank of the accumulator remembers more of them.
+        """
         k = bisect_right(self.times_ms, t_ms) - 1
-        return self.times_ms[k] if k >= 0 else -1
+        if k >= 0:
+            return self.times_ms[k]
+        history = self._bank_of[what].history
+        k = history.newest_at(t_ms)
+        return history.times_ms[k] if k >= 0 else -1
 
     def window(self, newest_ms: int, end_ms: int, width_ms: int) -> Window:
         """Return the window (end - width, end]; `newest` is the scrape that ends it."""
@@ -166,7 +203,7 @@ class Counters:
         # A series that was born while we watched is known to have been 0 before.
         since = np.where(series.from_zero, begin_ms, np.maximum(series.born_ms, begin_ms))
         coverage = np.clip((min(newest_ms, end_ms) - since) / width_ms, 0.0, 1.0)
-        return Window(begin_ms, end_ms, present, coverage)
+        return Window(begin_ms, end_ms, newest_ms, present, coverage)
 
     def forget(self, newest_ms: int) -> bool:
         """Drop what no window needs when the newest scrape was at `newest_ms`.
@@ -184,7 +221,7 @@ class Counters:
         rows = np.full(self.series.n, -1)
         rows[left] = np.arange(len(left))
         for bank in self._banks.values():
-            bank.keep(rows, self.series.dead_ms, newest_ms - self._late_ms)
+            bank.keep(rows, self.series, newest_ms - self._late_ms)
         self.series, slots = self.series.kept(left)
         self._values = self._values[slots]
         self._windows.clear()

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from streams.core.promql.labels import Floats, Index
+from streams.core.promql.past import Packed, packed
 
 LEVEL: Final = 64
 """Neighbours of each level of thinning; each next level is twice as coarse. Measured on bursty
@@ -56,6 +57,17 @@ class History:
             self._levels[level] -= 2
             self._levels[level + 1] += 1
             end = begin + 1
+
+    def past(self, slots: int) -> tuple[list[int], list[int], Packed]:
+        """Return times, levels and vectors as they are kept in the table."""
+        matrix = np.zeros((len(self.times_ms), slots))
+        for i, one in enumerate(self._vectors):
+            matrix[i, : len(one)] = one
+        return list(self.times_ms), list(self._levels), packed(matrix)
+
+    def restore(self, times_ms: list[int], levels: list[int], vectors: Floats) -> None:
+        """Take the vectors (times, slots) of before."""
+        self.times_ms, self._levels, self._vectors = list(times_ms), list(levels), list(vectors)
 
     def last(self, slots: int) -> Floats:
         """Return a copy of the newest vector, as long as `slots`."""

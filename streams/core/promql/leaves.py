@@ -79,7 +79,7 @@ class Instant(Leaf):
         if self.when.now:
             parts = (one.instant(self.selector, t_ms, live=context.live) for one in context.targets)
         else:
-            parts = (one.past(self.selector, t_ms) for one in context.targets)
+            parts = (one.earlier(self.selector, t_ms) for one in context.targets)
         return context.union(self, parts)
 
 
@@ -113,7 +113,7 @@ class Increase(Leaf):
     @property
     def need(self) -> Need:
         reach_ms = self.width_ms + self.when.reach_ms
-        fine_ms = FINE_MS if self.when.now else min(max(reach_ms, FINE_MS), FINE_REACH_MS_MAX)
+        fine_ms = FINE_MS if self.when.now or reach_ms <= FINE_MS else FINE_REACH_MS_MAX
         return Need(accumulators={self.what: Reach(reach_ms, fine_ms)})
 
     def evaluate(self, context: Context) -> Value:

@@ -9,12 +9,14 @@ The rules this file owns:
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.promql.labels import EMPTY, Floats, Index, Labels, stack
+from streams.core.promql.labels import EMPTY, Floats, Index, Labels, Strings, stack
+from streams.core.promql.past import RingPast, columns_of, floats, packed, table_of, unpacked
 from streams.core.promql.vector import NOTHING, Vector
 
 SAMPLES_MAX: Final = 5_000_000
@@ -56,8 +58,35 @@ class Ring:
         self._known: tuple[Labels, Index] | None = None  # the columns of the newest table
         self._matrices: dict[tuple[int, int], Matrix] = {}
 
+    def past(self, what: str, strings: Strings) -> RingPast:
+        """Return the ring as it is kept in the table."""
+        columns = [one.columns for one in self._entries]
+        values = [one.values for one in self._entries]
+        return RingPast(
+            what,
+            self.first_ms or 0,
+            table_of(self._table.columns, self._table.n, strings),
+            list(self.times_ms),
+            [len(one) for one in columns],
+            packed(np.concatenate([np.zeros(0, np.int64), *columns])[:, None]),
+            packed(np.concatenate([np.zeros(0), *values])[:, None]),
+        )
+
+    def restore(self, past: RingPast, strings: Strings) -> None:
+        """Take the samples of before."""
+        columns = unpacked(past.columns)[:, 0].view(np.int64)
+        values = floats(past.values)[:, 0]
+        begins = np.cumsum([0, *past.counts]).tolist()
+        self._entries = [_Entry(columns[a:b], values[a:b]) for a, b in pairwise(begins)]
+        self.times_ms, self.first_ms = list(past.times_ms), past.first_ms
+        self._samples = len(values)
+        self._table = Labels(columns_of(past.table, strings), past.table.n)
+        self._columns = {_key(self._table, i): i for i in range(self._table.n)}
+
     def add(self, t_ms: int, vector: Vector) -> None:
-        """Keep the values at `t_ms`, later than all before it; an empty vector is kept, too."""
+        """Keep the values at `t_ms`; an empty vector is kept, too. What the past holds stays."""
+        if self.times_ms and t_ms <= self.times_ms[-1]:
+            return
         if self.first_ms is None:
             self.first_ms = t_ms
         columns, values = self._columns_of(vector.labels), vector.values
@@ -68,6 +97,11 @@ class Ring:
         self._samples += len(values)
         self._matrices.clear()
         self._forget(t_ms - self.keep_ms)
+
+    @property
+    def newest_ms(self) -> int:
+        """The time of the newest samples; -1 where there are none."""
+        return self.times_ms[-1] if self.times_ms else -1
 
     def put(self, t_ms: int, vector: Vector) -> None:
         """Keep the values at `t_ms`, in place of what was there at that time."""
@@ -81,12 +115,10 @@ class Ring:
     def _columns_of(self, labels: Labels) -> Index:
         if self._known is not None and self._known[0] is labels:
             return self._known[1]
-        columns = [(name, labels.columns[name].tolist()) for name in labels.names]
         found = np.zeros(labels.n, np.int64)
         fresh: list[int] = []
         for i in range(labels.n):
-            key = tuple((name, codes[i]) for name, codes in columns if codes[i])
-            found[i] = self._columns.setdefault(key, len(self._columns))
+            found[i] = self._columns.setdefault(_key(labels, i), len(self._columns))
             if found[i] >= self._table.n + len(fresh):
                 fresh.append(i)
         if fresh:
@@ -152,3 +184,8 @@ class Ring:
     def time_at(self, t_ms: int) -> int:
         """Return the time of the samples that `at` returns."""
         return self.times_ms[bisect_right(self.times_ms, t_ms) - 1]
+
+
+def _key(labels: Labels, i: int) -> tuple[tuple[str, int], ...]:
+    """Return a label set as something that can be looked up."""
+    return tuple((name, int(codes[i])) for name, codes in labels.columns.items() if codes[i])

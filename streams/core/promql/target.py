@@ -24,6 +24,7 @@ from streams.core.promql.accumulators import Accumulator
 from streams.core.promql.counters import Counters
 from streams.core.promql.labels import NAME, Floats, Index, Labels, Mask, Strings
 from streams.core.promql.layout import Layout, flat, lay_out
+from streams.core.promql.past import Past
 from streams.core.promql.ring import Matrix, Ring
 from streams.core.promql.selectors import Selector
 from streams.core.promql.series import Series
@@ -74,12 +75,15 @@ class Target:
         self._counted = self._own(what.selector for what in wanted.accumulators)
         self._instant = self._own([*wanted.instant, *wanted.ranges])
         self._rings = {
-            one: Ring(keep_ms) for one, keep_ms in wanted.ranges.items() if one in self._instant
+            one: Ring(back_ms + wanted.late_ms)
+            for one, back_ms in wanted.ranges.items()
+            if one in self._instant
         }
         every = [*self._counted.values(), *self._instant.values()]
         self._families = {one.name for one in every} | {
             one.folded[0] for one in every if one.folded is not None
         }
+        self._long = {one: self._rings[one] for one in self._rings if wanted.long(one)}
         self._late_ms = wanted.late_ms
         self._counters = Counters(
             wanted.accumulators, self._counted, strings, late_ms=wanted.late_ms
@@ -102,6 +106,25 @@ class Target:
             for one in selectors
             if one.accepts(self.labels)
         }
+
+    @property
+    def long(self) -> bool:
+        """Whether anything reaches back further than a replay."""
+        return bool(self._long) or self._counters.long
+
+    def past(self) -> Past:
+        """Return what reaches back further than a replay; as texts, for another process."""
+        rings = [ring.past(str(one), self._strings) for one, ring in self._long.items()]
+        return Past(self.first_ms, self._counters.past(), rings)
+
+    def restore(self, past: Past) -> None:
+        """Take the past of before, before the first scrape is taken."""
+        self.first_ms = past.first_ms
+        self._counters.restore(past.banks)
+        rings = {str(one): ring for one, ring in self._long.items()}
+        for one in past.rings:
+            if ring := rings.get(one.what):
+                ring.restore(one, self._strings)
 
     def accept(self, scrape: Scrape) -> None:
         """Take a scrape; one that is not newer than the last changes nothing."""
@@ -233,7 +256,7 @@ class Target:
             self._vectors[key] = make()
         return self._vectors[key]
 
-    def past(self, selector: Selector, t_ms: int) -> Vector:
+    def earlier(self, selector: Selector, t_ms: int) -> Vector:
         """Return the values that the selector read at a time that rings remember."""
         ring = self._rings.get(selector)
         return NOTHING if ring is None else ring.at(t_ms, LOOKBACK_MS)
@@ -246,8 +269,10 @@ class Target:
     def increase(self, what: Accumulator, width_ms: int, t_ms: int, *, live: bool) -> Vector:
         """Return what the series grew by over a window that ends now (live), or at `t_ms`."""
         counters, attempt = self._counters, self._attempt(t_ms, live=live)
-        newest_ms = counters.newest_ms if live else counters.newest_at(t_ms)
-        if newest_ms < 0 or not counters.counts(what):
+        if not counters.counts(what):
+            return NOTHING
+        newest_ms = counters.newest_ms if live else counters.newest_at(t_ms, what)
+        if newest_ms < 0:
             return NOTHING
         if attempt is None and t_ms >= self._attempts[0].start_ms:
             return NOTHING  # removed

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from streams.core.promql.accumulators import Accumulator
-from streams.core.promql.banks import Reach
+from streams.core.promql.banks import FINE_MS, Reach
 from streams.core.promql.selectors import Selector
 
-REBUILT_MS: Final = 3_600_000
+REBUILT_MS: Final = FINE_MS
 """Windows up to this long are rebuilt by reading records again."""
 LOOKBACK_MS: Final = 300_000
 """How old a sample may be that stands for the present (Prometheus' default)."""
@@ -45,8 +45,20 @@ class Wanted:
     def retention_ms(self) -> int:
         """How far back records are read for windows that are kept whole in memory only."""
         reaches = [reach.ms for reach in self.accumulators.values()]
-        every = [*reaches, *self.ranges.values(), *self.recorded.values()]
+        every = [*reaches, *self.ranges.values()]
         return max((one for one in every if one <= REBUILT_MS), default=0) + self.late_ms
+
+    @property
+    def recorded_ms(self) -> dict[str, int]:
+        """How far back the results of recorded names are read."""
+        found: dict[str, int] = {}
+        for selector, back_ms in self.recorded.items():
+            found[selector.name] = max(found.get(selector.name, 0), back_ms + self.late_ms)
+        return found
+
+    def long(self, selector: Selector) -> bool:
+        """Tell whether samples are kept for longer than a replay reads back."""
+        return self.ranges[selector] > REBUILT_MS
 
 
 def wanted(needs: Iterable[Need], late_ms: int) -> Wanted:
@@ -63,6 +75,4 @@ def wanted(needs: Iterable[Need], late_ms: int) -> Wanted:
         for kept, more in ((ranges, need.ranges), (recorded, need.recorded)):
             for selector, back_ms in more.items():
                 kept[selector] = max(kept.get(selector, 0), back_ms)
-    ranges = {selector: back_ms + late_ms for selector, back_ms in ranges.items()}
-    recorded = {selector: back_ms + late_ms for selector, back_ms in recorded.items()}
     return Wanted(accumulators, tuple(instant), ranges, recorded, late_ms)
