@@ -3,8 +3,8 @@ table that knows how far they came.
 
 The rules this file owns:
 - Order: send outputs, await their acknowledgement, write the table, acknowledge the input.
-- Undecodable input becomes a dead letter; anything else that fails stops the stage before the
-  record is acknowledged. Nothing is skipped in silence.
+- Undecodable input becomes a dead letter, once: a replay only counts it. Anything else that fails
+  stops the stage before the record is acknowledged. Nothing is skipped in silence.
 """
 
 import asyncio
@@ -114,7 +114,10 @@ class Worker:
         try:
             result = shard.on_record(topic, offset, value, self.now())
         except DecodeError as error:
-            await self._refuse(topic, event, error)
+            if shard.acknowledged(topic, offset):  # its dead letter is there
+                self._telemetry.count(Metric.RECORDS_DROPPED, reason="undecodable_again")
+            else:
+                await self._refuse(topic, event, error)
             return
         self._undecodable.note(topic, bad=False)
         self._note_missed(shard, topic, offset)

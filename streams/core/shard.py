@@ -74,6 +74,7 @@ class Shard:
         self._clusters_max, self._elsewhere = clusters_max, elsewhere
         self._wanted: dict[TopicName, int] = {}
         self._ends: Mapping[TopicName, int] = {}
+        self._committed: Mapping[TopicName, int | None] = {}
         self.missed = 0  # offsets that were never delivered: fallen out of the log, or a fault
         self.deleted: dict[TopicName, int] = {}  # records that the log lost before they were read
         self._useless: dict[str, frozenset[str]] = {}  # kinds in the table that cannot be read
@@ -129,7 +130,7 @@ class Shard:
 
         committed: of the consumer group, None where there is none; earliest, ends: of the log.
         """
-        self._ends = ends
+        self._ends, self._committed = ends, committed
         seeks = {}
         for topic in INPUTS:
             read_to = self._read_to(topic, committed[topic])
@@ -188,6 +189,10 @@ class Shard:
             batch = decode(value, LogBatch)
             return self._on_fact(topic, offset, batch, now, before)
         return None  # audit: no rule reads it yet
+
+    def acknowledged(self, topic: TopicName, offset: int) -> bool:
+        """Tell whether a record was done with before the assignment, and is read again."""
+        return offset < (self._committed.get(topic) or 0)
 
     @property
     def read(self) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 from schemas.metrics import Metric
 from schemas.partition import partition_of
+from schemas.topics import TopicName
 from streams.core.cluster import Context
 from streams.core.rules.overrides import RuleSets
 from streams.core.samples import Scrape
@@ -78,6 +79,29 @@ def test_what_a_lost_group_has_read_is_in_the_table() -> None:
         kafka = FakeKafka(CONTEXT, PARTITIONS, before.app.table)
         kafka.assign([0], committed=None, earliest=10, end=20)
         assert 7 == kafka.telemetry.value(Metric.RECORDS_DROPPED, reason="missing")
+
+    asyncio.run(run())
+
+
+def test_a_replay_sends_no_dead_letter_again() -> None:
+    async def run() -> None:
+        name, *_ = clusters_of(0)
+        good = {n: record(name, T + n * 5_000) for n in range(60)}
+        log = good | {20: b"bad", 40: b"bad, and acknowledged", 41: b"bad, and not acknowledged"}
+        before = FakeKafka(CONTEXT, PARTITIONS)
+        before.assign([0], end=60)
+        assert [*log] == await before.give(0, log)
+        assert 3 == len(before.sent(TopicName.DEAD_LETTERS))
+
+        kafka = FakeKafka(CONTEXT, PARTITIONS, before.app.table, undecodable_share_max=0.01)
+        assert {0: 0} == kafka.assign([0], committed=41, end=60)
+        assert [*log] == await kafka.give(0, log)
+
+        (letter,) = kafka.sent(TopicName.DEAD_LETTERS)
+        assert log[41] == letter.value
+        assert 1 == kafka.telemetry.value(Metric.DEAD_LETTERS, topic=TopicName.SCRAPES)
+        again = kafka.telemetry.value(Metric.RECORDS_DROPPED, reason="undecodable_again")
+        assert 2 == again
 
     asyncio.run(run())
 
