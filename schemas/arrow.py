@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from schemas.codec import decode
 from schemas.errors import DecodeError
+from schemas.layouts import Layouts
 from schemas.records import IndicatorEnvelope, Record, ScrapeEnvelope
 from schemas.series import CORE_LABELS
 
@@ -66,9 +67,12 @@ def encode_scrape(envelope: ScrapeEnvelope, rows: pa.RecordBatch) -> bytes:
     return _encode(envelope, rows, SCRAPE_SCHEMA)
 
 
-def decode_scrape(value: bytes | None) -> Frame[ScrapeEnvelope]:
-    """Return one chunk of a scrape, or raise DecodeError."""
-    return _decode(value, ScrapeEnvelope, SCRAPE_SCHEMA)
+def decode_scrape(value: bytes | None, layouts: Layouts | None = None) -> Frame[ScrapeEnvelope]:
+    """Return one chunk of a scrape, or raise DecodeError.
+
+    layouts: where to look for the labels of rows that came before, and to remember them.
+    """
+    return _decode(value, ScrapeEnvelope, SCRAPE_SCHEMA, layouts)
 
 
 def encode_indicators(envelope: IndicatorEnvelope, rows: pa.RecordBatch) -> bytes:
@@ -97,18 +101,37 @@ def _encode(envelope: Record, rows: pa.RecordBatch, schema: pa.Schema) -> bytes:
     return bytes(out.getvalue())
 
 
-def _decode(value: bytes | None, kind: type[E], schema: pa.Schema) -> Frame[E]:
+def _decode(
+    value: bytes | None, kind: type[E], schema: pa.Schema, layouts: Layouts | None = None
+) -> Frame[E]:
     if value is None:
         raise DecodeError(f"expected {kind.__name__}, found a tombstone")
     try:
         with pa.ipc.open_stream(value) as stream:
-            metadata = stream.schema.metadata or {}
+            found = stream.schema
+            metadata = found.metadata or {}
             if METADATA_KEY not in metadata:
                 raise DecodeError("the Arrow stream has no planewatch envelope")
-            rows = _columns(stream.read_all().combine_chunks(), schema)
+            batches = [*stream]
+        if layouts is None or len(batches) != 1 or not found.equals(schema):
+            rows = _columns(pa.Table.from_batches(batches, found), schema)
+            return Frame(decode(metadata[METADATA_KEY], kind), rows)
+        envelope = decode(metadata[METADATA_KEY], kind)
+        return Frame(envelope, _filled(envelope, batches[0], layouts))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DecodeError(f"not an Arrow stream: {error}") from error
-    return Frame(decode(metadata[METADATA_KEY], kind), rows)
+
+
+def _filled(envelope: Record, batch: pa.RecordBatch, layouts: Layouts) -> pa.RecordBatch:
+    """Return the rows of a scrape; where its layout is known, only the values are read."""
+    assert isinstance(envelope, ScrapeEnvelope), "only scrapes have layouts"
+    if not envelope.layout:
+        return _columns(pa.Table.from_batches([batch]), SCRAPE_SCHEMA)
+    rows = layouts.filled(envelope.layout, batch)
+    if rows is None:
+        rows = _columns(pa.Table.from_batches([batch]), SCRAPE_SCHEMA)
+        layouts.add(envelope.layout, rows)
+    return rows
 
 
 def _columns(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
@@ -119,7 +142,7 @@ def _columns(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
             raise DecodeError(
                 f"column {field.name} is {found.get(field.name, 'missing')}, not {field.type}"
             )
-    picked = table.select(schema.names)
+    picked = table.select(schema.names).combine_chunks()
     arrays = [
         column.chunk(0) if column.num_chunks else pa.array([], column.type)
         for column in picked.columns

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from schemas.arrow import Frame
 from schemas.identity import Target
+from schemas.layouts import Layouts
 from schemas.metrics import Metric
 from schemas.records import (
     Change,
@@ -59,6 +60,7 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     logs: Mapping[TopicName, str] = field(default_factory=lambda: dict.fromkeys(state.INPUTS, ""))
     """The ids of the topics; a topic that was made anew has another one."""
+    layouts: Layouts = field(default_factory=Layouts)
 
     @property
     def rewind_ms(self) -> int:

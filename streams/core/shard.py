@@ -234,13 +234,15 @@ class Shard:
         self._wanted[topic] = min(offset, self._wanted.get(topic, offset))
 
     def _on_scrape(self, offset: int, value: bytes | None, now: Now, before: int) -> Result:
-        frame = decode_scrape(value)
+        out, layouts = Outputs(), self._context.layouts
+        dropped = layouts.dropped
+        frame = decode_scrape(value, layouts)
+        out.count(Metric.LIMIT_HITS, layouts.dropped - dropped, limit="layouts_bytes")
         envelope = frame.envelope
         if envelope.interval_ms <= 0 or not 0 <= envelope.chunk < envelope.chunks:
             raise DecodeError(
                 f"interval {envelope.interval_ms} ms, chunk {envelope.chunk} of {envelope.chunks}"
             )
-        out = Outputs()
         engine = self._engine(envelope.cluster, TopicName.SCRAPES, now, before, out)
         if engine is not None:
             replayed = offset <= engine.evaluated

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.codec import decode
 from schemas.errors import DecodeError
+from schemas.layouts import Layouts
 from schemas.metrics import Metric
 from schemas.partition import partition_of
 from schemas.records import Change, Status
@@ -41,6 +42,7 @@ from tests.shards import (
 from tests.stories import assert_same, story
 
 T = 1_700_000_010_000
+LAYOUTS_FULL = {"limit": "layouts_bytes"}
 
 
 def test_outputs_of_aligned_groups_do_not_depend_on_the_order_of_targets() -> None:
@@ -407,3 +409,18 @@ def rename(one: Scrape, cluster: str) -> bytes:
     """The record of a scrape of another cluster."""
     envelope = msgspec.structs.replace(one.envelope, cluster=cluster)
     return chunked(Scrape(envelope, one.rows, one.layout), 1)[0]
+
+
+def test_a_worker_without_room_for_layouts_gives_the_same_and_counts_it() -> None:
+    entries, context = story(3), Context(RuleSets(rules()), 660_000)
+    narrow = replace(context, layouts=Layouts(bytes_max=0))
+    lives = [Life(one) for one in (context, narrow)]
+    for life in lives:
+        for entry in entries:
+            life.take(entry)
+    assert_same(*lives)
+    hits = [
+        sum(one.amount for out in life.sent for one in out.counts if one.labels == LAYOUTS_FULL)
+        for life in lives
+    ]
+    assert 0 == hits[0] < hits[1]
