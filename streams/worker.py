@@ -184,6 +184,11 @@ class Worker:
     def _count(self, cluster: str, outputs: Outputs) -> None:
         for one in outputs.counts:
             self._telemetry.count(one.metric, one.amount, **one.labels)
+        for rule in outputs.rules:
+            if rule.why:
+                logger.warning("rule fails cluster=%s rule=%s: %s", cluster, rule.rule, rule.why)
+            else:
+                logger.info("rule works again cluster=%s rule=%s", cluster, rule.rule)
         for alert in outputs.alerts:
             logger.info(
                 "alert cluster=%s status=%s alertname=%s fingerprint=%s",

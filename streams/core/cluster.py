@@ -28,8 +28,9 @@ from schemas.records import (
 from schemas.topics import TopicName
 from streams.core import state
 from streams.core.assemble import Assembler, target_of
-from streams.core.evaluate import ActiveAlert, Evaluator, Inputs, Limits
+from streams.core.evaluate import ActiveAlert, Evaluator, Failures, Inputs, Limits
 from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
+from streams.core.failing import Failing
 from streams.core.outputs import Outputs, fact_rows
 from streams.core.promql.past import Past
 from streams.core.promql.vector import EvaluationError
@@ -97,6 +98,7 @@ class ClusterEngine:
         self._evaluator = Evaluator(self.rules, cluster, context.limits)
         self._book = AlertBook(cluster, epoch)
         self._budget = Budget()
+        self._failing = Failing()
         self._aligned: dict[str, int] = {}
         self._join_only_to = -1  # offset in scrapes up to which chunks are joined, and no more
         self._facts_known: Received = {}  # offsets of changes and logs that the snapshot holds
@@ -136,6 +138,7 @@ class ClusterEngine:
             states=saved.alerts,
             seq_floor=saved.seq_floor,
         )
+        made._failing = Failing(position.failures)
         made._budget = Budget(position.budget.tokens, position.budget.at_ms)
         names = {group.name for group in made.rules.groups}
         made._aligned = {name: t for name, t in position.aligned.items() if name in names}
@@ -288,12 +291,16 @@ class ClusterEngine:
     def _evaluate(self, group: Group, t_ms: int, out: Outputs) -> None:
         self._aligned[group.name] = t_ms
         result = self._evaluator.evaluate_records(group, t_ms)
-        for rule, _ in result.failures:
-            out.count(Metric.RULE_FAILURES, rule=rule)
+        self._note_failures(group.name, result.failures, out)
         out.count(Metric.EVALUATIONS, group=group.name)
         if len(result.rows):
             envelope = self._envelope(group.name, t_ms, group.interval_ms)
             out.indicators.append((envelope, result.rows))
+
+    def _note_failures(self, scope: str, failures: Failures, out: Outputs) -> None:
+        out.rules += self._failing.note(scope, failures)
+        for rule, _ in failures:
+            out.count(Metric.RULE_FAILURES, rule=rule)
 
     def _close_steps(self, upto_ms: int, out: Outputs, received: Received, *, live: bool) -> None:
         while self._facts.due(upto_ms):
@@ -311,7 +318,8 @@ class ClusterEngine:
             for topic, late in step.late.items():
                 out.count(Metric.LATE, late, topic=topic)
             out.count(Metric.LIMIT_HITS, step.limits, limit="facts_series")
-            if samples := [*step.samples, *self._book.series()]:
+            own = (*self._book.series(), *self._failing.samples())
+            if samples := [*step.samples, *own]:
                 envelope = self._envelope(FACTS_GROUP, end_ms, STEP_MS)
                 out.indicators.append((envelope, fact_rows(samples, FACTS_JOB)))
 
@@ -320,8 +328,7 @@ class ClusterEngine:
         if not self._budget.take(t_ms):
             return
         active = self._evaluator.evaluate_alerts(t_ms)
-        for rule, _ in self._evaluator.alert_failures:
-            out.count(Metric.RULE_FAILURES, rule=rule)
+        self._note_failures("", self._evaluator.alert_failures, out)
         present = partial(self._evaluator.inputs_present, t_ms=t_ms)
         self._update_alerts(out, active, t_ms, present)
 
@@ -404,6 +411,7 @@ class ClusterEngine:
             steps=self._steps_new,
             budget=self._budget,
             points=self._points,
+            failures=self._failing.counts(),
         )
 
     def _end_replay(self) -> None:

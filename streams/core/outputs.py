@@ -18,6 +18,7 @@ from schemas.arrow import CHUNK_BYTES_MAX, INDICATOR_SCHEMA, encode_indicators
 from schemas.metrics import Metric
 from schemas.records import Alert, IndicatorEnvelope
 from schemas.series import CORE_LABELS, other_labels
+from streams.core.failing import RuleNews
 from streams.core.samples import FactSample
 
 CHUNKS_MAX: Final = 10_000
@@ -45,6 +46,8 @@ class Outputs:
     writes: dict[str, bytes | None] = field(default_factory=dict)
     """Kind: state, in the order to write; None deletes it."""
     counts: list[Count] = field(default_factory=list)
+    rules: list[RuleNews] = field(default_factory=list)
+    """Rules that begin to fail, or work again."""
 
     def then(self, later: "Outputs") -> "Outputs":
         """Return these outputs followed by later ones."""
@@ -54,6 +57,7 @@ class Outputs:
             self.tombstones + later.tombstones,
             {k: v for k, v in self.writes.items() if k not in later.writes} | later.writes,
             self.counts + later.counts,
+            self.rules + later.rules,
         )
 
     def write(self, kind: str, state: msgspec.Struct) -> bool:

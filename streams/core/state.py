@@ -27,6 +27,7 @@ from msgspec.structs import replace
 from schemas.errors import DecodeError
 from schemas.topics import TopicName
 from streams.core.facts.steps import FactsState, StepOffsets
+from streams.core.failing import Failures
 from streams.core.promql.past import Past
 from streams.core.rules.alerts import State
 from streams.core.watermark import Budget, WatermarkState
@@ -68,6 +69,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[StepOffsets]  # closed since the last rewind point
     budget: Budget
     points: int  # noted so far
+    failures: list[Failures] = []  # of rules
 
 
 class Numbering(msgspec.Struct, frozen=True, kw_only=True):

@@ -291,7 +291,7 @@ def test_rules_that_change_are_used_without_a_restart(bus: Bus) -> None:
         for n in range(first, last):
             t_ms = T0 + n * 5_000
             log.scrape(requests([n * 100], t_ms, instance="a", interval_ms=15_000))
-            log.scrape(failed(t_ms, instance="b", interval_ms=15_000))
+            log.scrape(failed(t_ms, instance="b"))
         bus.feed(log.entries)
 
     running = bus.stages.start(STREAMS)
