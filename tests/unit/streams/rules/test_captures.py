@@ -74,18 +74,41 @@ def test_every_rule_finds_its_inputs_on_a_real_cluster(
     shared_fixtures: Path, rules: RuleSet
 ) -> None:
     evaluator, t_ms = fed(rules, captured(["load"]))
-    made_of_facts = {"planewatch:lease:age_seconds", "planewatch:log:line_rate_5m"}
+    made_of_facts = {
+        "planewatch:lease:age_seconds",
+        "planewatch:log:line_rate_5m",
+        "controller:leader:transitions_1h",
+        "etcd:log:elections_10m",
+        "etcd:log:warn_rate_1m",
+    }
     needs_failures = {
         "apiserver:request:throttled_ratio_1m",
         "apiserver:apf:reject_rate_1m",
+        "controller:api:retry_rate_1m",
+        "controller:queue:drain_eta_5m",
+        "controlplane:saturation:eta_5m",
+        "etcd:alarm:active",
+        "etcd:disk:snapshot_p99_15m",
+        "etcd:peer:send_fail_rate_2m",
+        "scheduler:attempt:error_ratio_5m",
+        "scheduler:preemption:victims_mean_5m",
+        "scheduler:unschedulable:by_plugin",
     }
+    of_other_versions_or_settings = {
+        "etcd:health:check",  # only after somebody asked for its health
+        "etcd:rpc:latency_p99_5m",  # --metrics=extensive
+        "etcd:rpc:range_latency_p99_5m",  # etcd 3.6
+        "scheduler:api:pending_calls",  # a feature that was off
+    }
+    never_ran = {"coredns", "dns", "node"}  # by the component in the name of the indicator
     recorded = set()
     for group in rules.groups:
         found = evaluator.evaluate_records(group, t_ms)
         assert found.failures == ()
         recorded |= {row["metric"] for row in found.rows.to_pylist()}
     every = {rule.record for records in rules.program.records.values() for rule, _ in records}
-    assert every - recorded == made_of_facts | needs_failures
+    every = {name for name in every if name.partition(":")[0] not in never_ran}
+    assert every - recorded == made_of_facts | needs_failures | of_other_versions_or_settings
 
 
 def test_values_equal_a_plain_computation(shared_fixtures: Path, rules: RuleSet) -> None:
@@ -130,20 +153,26 @@ def test_quantiles_equal_a_plain_computation(shared_fixtures: Path, rules: RuleS
 def test_a_scrape_is_taken_and_all_rules_are_evaluated_in_time(
     shared_fixtures: Path, rules: RuleSet
 ) -> None:
-    """Measured: 0.2 ms for a scrape (5 ms with a new layout), 12 ms for all rules, at first."""
+    """Measured, CPU time: 0.2 ms for a scrape (5 ms with a new layout), at first.
+
+    Then 12 ms for 52 alerts and 34 ms for 155 records.
+    """
     evaluator, _ = fed(rules, captured(["load"])[:-7])
-    accepted, evaluated = [], []
+    accepted, judged, recorded = [], [], []
     for scrape in captured(["load"])[-7:]:
-        began = time.perf_counter()
+        began = time.process_time()
         evaluator.accept(scrape)
-        accepted.append(time.perf_counter() - began)
-        began = time.perf_counter()
+        accepted.append(time.process_time() - began)
+        began = time.process_time()
         evaluator.evaluate_alerts(scrape.envelope.start_ms)
+        judged.append(time.process_time() - began)
+        began = time.process_time()
         for group in rules.groups:
             evaluator.evaluate_records(group, scrape.envelope.start_ms)
-        evaluated.append(time.perf_counter() - began)
+        recorded.append(time.process_time() - began)
     assert min(accepted) < 0.015
-    assert min(evaluated) < 0.060
+    assert min(judged) < 0.050
+    assert min(recorded) < 0.150
 
 
 def fed(rules: RuleSet, scrapes: list[Scrape]) -> tuple[Evaluator, int]:
