@@ -11,18 +11,17 @@ The rules this file owns:
 - An alert that saw less than half of its window stays inactive.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.arrow import INDICATOR_SCHEMA
 from schemas.identity import JOB_ALIASES, METRICS_PATH
 from schemas.records import ScrapeEnvelope
-from schemas.series import CORE_LABELS, other_labels
 from streams.core.promql.labels import NAME, Labels, Strings
 from streams.core.promql.nodes import Context, Kept, Node
 from streams.core.promql.past import Past, past_name
@@ -30,8 +29,10 @@ from streams.core.promql.ring import Ring
 from streams.core.promql.target import Target
 from streams.core.promql.vector import EvaluationError, Vector, refuse_duplicates, union, vector
 from streams.core.promql.wanted import LOOKBACK_MS
+from streams.core.published import published
 from streams.core.rules.files import AlertingRule, Group, RecordingRule, RuleSet
 from streams.core.rules.program import AlertPlan
+from streams.core.rules.queries import Found, QueryError
 from streams.core.samples import FactSample, Scrape, facts_scrape
 from streams.core.watermark import forget_ms
 
@@ -115,6 +116,7 @@ class Evaluator:
         self._rings = {name: Ring(back_ms) for name, back_ms in wanted.recorded_ms.items()}
         self._pasts: dict[str, Past] = {}  # of targets that have not been seen since the restart
         self._kept = Kept()
+        self._judged: dict[str, tuple[Vector, tuple[ActiveAlert, ...]]] = {}  # by rule id
         self._active: dict[str, tuple[ActiveAlert, ...]] = {}  # by rule id, as last evaluated
 
     def accept(self, scrape: Scrape) -> None:
@@ -209,12 +211,13 @@ class Evaluator:
                 continue
             fresh.append(result)
             self._note(context, rule.record, (group.name, nth), result)
-        return GroupResult(self._rows(fresh), tuple(failures))
+        return GroupResult(published(fresh, self._strings), tuple(failures))
 
     def _note(self, context: Context, name: str, source: Source, result: Vector) -> None:
         """Let later rules see a result, beside those that other rules recorded under its name."""
         self._recorded.setdefault(name, {})[source] = (context.t_ms, result)
-        context.recorded[name] = self._recorded_at(name, context.t_ms)
+        if name in self._program.read or name in self._rings:
+            context.recorded[name] = self._recorded_at(name, context.t_ms)
         if name in self._rings:
             self._rings[name].put(context.t_ms, context.recorded[name])
 
@@ -223,12 +226,16 @@ class Evaluator:
         return union([result for _, (t, result) in found if t_ms - t <= LOOKBACK_MS])
 
     def _context(self, t_ms: int, *, live: bool) -> Context:
-        recorded = {name: self._recorded_at(name, t_ms) for name in self._recorded}
+        read = self._program.judged if live else self._program.read
+        recorded = {name: self._recorded_at(name, t_ms) for name in read & self._recorded.keys()}
+        targets = tuple(self._targets.values())
+        if live:
+            self._kept.begin(targets)
         return Context(
             t_ms,
             live,
             self._strings,
-            tuple(self._targets.values()),
+            targets,
             recorded,
             self._rings,
             rule_ms=t_ms,
@@ -243,22 +250,6 @@ class Evaluator:
         result = result.relabel(result.labels.replace(own))
         _check(result, limit)
         return result
-
-    def _rows(self, results: Sequence[Vector]) -> pa.RecordBatch:
-        found = union(results)
-        chosen = np.flatnonzero(found.present & ~np.isnan(found.values))
-        rows = sorted(
-            (_texts(found.labels, int(i), self._strings), int(i)) for i in chosen.tolist()
-        )
-        texts = [row for row, _ in rows]
-        order = np.array([i for _, i in rows], np.int64)
-        columns = [
-            pa.array([row[column] for row in texts], pa.utf8()).dictionary_encode()
-            for column in range(len(CORE_LABELS) + 2)
-        ]
-        values = pa.array(found.values[order], pa.float64())
-        coverage = pa.array(found.coverage[order].astype(np.float32), pa.float32())
-        return pa.RecordBatch.from_arrays([*columns, values, coverage], schema=INDICATOR_SCHEMA)
 
     def evaluate_alerts(self, t_ms: int) -> tuple[ActiveAlert, ...]:
         """Evaluate all alerting rules now, each target's window ending at its newest sample."""
@@ -276,10 +267,19 @@ class Evaluator:
 
     def _alerts(self, context: Context, plan: AlertPlan) -> tuple[ActiveAlert, ...]:
         found = _as_vector(context, plan.node)
+        before = self._judged.pop(plan.rule.id, None)
+        if before is None or found is not before[0] or plan.queries:
+            before = found, self._made(context, plan, found)
+        self._judged[plan.rule.id] = before
+        return before[1]
+
+    def _made(self, context: Context, plan: AlertPlan, found: Vector) -> tuple[ActiveAlert, ...]:
         found = found.where(found.coverage >= self._coverage_min)
         _check(found, self._program.limits[plan.rule.id] or self._limits.alerts_max)
+        find = cache(lambda expr: self._asked(context, plan.queries[expr]))
         alerts = tuple(
-            self._alert(plan.rule, found, int(i)) for i in np.flatnonzero(found.present).tolist()
+            self._alert(plan.rule, found, int(i), find)
+            for i in np.flatnonzero(found.present).tolist()
         )
         if len({tuple(sorted(alert.labels.items())) for alert in alerts}) < len(alerts):
             raise EvaluationError("the rule's labels make two alerts the same")
@@ -289,11 +289,27 @@ class Evaluator:
             )
         return alerts
 
-    def _alert(self, rule: AlertingRule, found: Vector, i: int) -> ActiveAlert:
+    def _asked(self, context: Context, node: Node) -> Found:
+        """Return what a query of an alert's text finds."""
+        try:
+            found = _as_vector(context, node)
+            _check(found, self._limits.records_max)
+        except EvaluationError as error:
+            raise QueryError(f"query: {error}") from error
+        return [
+            (found.labels.row(i, self._strings), float(found.values[i]))
+            for i in np.flatnonzero(found.present).tolist()
+        ]
+
+    def _alert(
+        self, rule: AlertingRule, found: Vector, i: int, find: Callable[[str], Found]
+    ) -> ActiveAlert:
         value = float(found.values[i])
         seen = {**found.labels.row(i, self._strings), **self._own}
+        filled = {
+            name: template.render(seen, value, find) for name, template in rule.templates.items()
+        }
         seen.pop(NAME, None)
-        filled = {name: template.render(seen, value) for name, template in rule.templates.items()}
         own = {name: filled[f"labels.{name}"] for name in rule.labels}
         labels = {**seen, **own, "alertname": rule.alert, **self._own}
         return ActiveAlert(
@@ -341,10 +357,3 @@ def _check(result: Vector, limit: int) -> None:
     if count > limit:
         raise EvaluationError(f"{count} results; at most {limit} are allowed")
     refuse_duplicates(result, "the rule")
-
-
-def _texts(labels: Labels, i: int, strings: Strings) -> tuple[str, ...]:
-    """Return the text columns of an indicator; the cluster is in the envelope."""
-    row = labels.row(i, strings)
-    row.pop("cluster", None)
-    return (row.pop(NAME), *(row.get(name, "") for name in CORE_LABELS), other_labels(row))

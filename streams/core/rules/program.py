@@ -28,6 +28,7 @@ class AlertPlan:
     rule: AlertingRule
     node: Node
     inputs: tuple[Selector, ...]
+    queries: Mapping[str, Node]  # of its texts, by expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Program:
     alerts: tuple[AlertPlan, ...]
     limits: Mapping[str, int]  # results by rule id of an alert, by group of a record
     wanted: Wanted
+    read: frozenset[str]  # recorded names whose results rules read
+    judged: frozenset[str]  # those whose results alerting rules read
 
 
 def compile_rules(
@@ -72,7 +75,7 @@ def compile_rules(
                 if isinstance(rule, RecordingRule):
                     own.append((rule, aligned.plan(rule.expr)))
                     continue
-                alerts.append(_alert(rule, judging.plan(rule.expr)))
+                alerts.append(_alert(rule, judging))
                 limits[rule.id] = group.limit
             except CycleError:
                 continue  # told of the recording rules
@@ -83,8 +86,21 @@ def compile_rules(
         records[group.name] = tuple(own)
     errors += _cycles(groups, records)
     nodes = [node for own_rules in records.values() for _, node in own_rules]
-    nodes += [alert.node for alert in alerts]
-    return Program(records, tuple(alerts), limits, _wanted(nodes, groups)), errors
+    told = [node for alert in alerts for node in (alert.node, *alert.queries.values())]
+    program = Program(
+        records,
+        tuple(alerts),
+        limits,
+        _wanted([*nodes, *told], groups),
+        read=_read([*nodes, *told]),
+        judged=_read(told),
+    )
+    return program, errors
+
+
+def _read(nodes: Iterable[Node]) -> frozenset[str]:
+    """Return the recorded names whose results these plans read."""
+    return frozenset(name for node in nodes for below in walk(node) for name in below.recorded)
 
 
 def _cycles(
@@ -127,9 +143,17 @@ def _chain_to(name: str, reads: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-def _alert(rule: AlertingRule, node: Node) -> AlertPlan:
+def _alert(rule: AlertingRule, planner: Planner) -> AlertPlan:
+    node = planner.plan(rule.expr)
     inputs = {one: None for below in walk(node, needed=True) for one in below.selectors}
-    return AlertPlan(rule, node, tuple(inputs))
+    queries: dict[str, Node] = {}
+    for name, template in rule.templates.items():
+        for expr in template.queries:
+            try:
+                queries[expr] = planner.plan(expr)
+            except PlanError as error:
+                raise PlanError(f"{name}: query {expr!r}: {error}") from error
+    return AlertPlan(rule, node, tuple(inputs), queries)
 
 
 def _wanted(nodes: list[Node], groups: tuple[Group, ...]) -> Wanted:
