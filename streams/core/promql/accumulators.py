@@ -42,6 +42,13 @@ class Accumulator:
 
     selector: Selector
     grouping: Grouping = EACH_SERIES
+    _hash: int = field(init=False, repr=False, compare=False)  # it is looked up very often
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.selector, self.grouping)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __str__(self) -> str:
         kind = "by" if self.grouping.by else "without"

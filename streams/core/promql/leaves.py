@@ -76,11 +76,13 @@ class Instant(Leaf):
 
     def evaluate(self, context: Context) -> Value:
         t_ms = self.when.at(context)
-        if self.when.now:
-            parts = (one.instant(self.selector, t_ms, live=context.live) for one in context.targets)
-        else:
-            parts = (one.earlier(self.selector, t_ms) for one in context.targets)
-        return context.union(self, parts)
+        if not self.when.now:
+            return union([one.earlier(self.selector, t_ms) for one in context.targets])
+        return context.present(
+            self,
+            self.selector,
+            lambda one: one.instant(self.selector, t_ms, live=context.live),
+        )
 
 
 class Increase(Leaf):
@@ -117,11 +119,16 @@ class Increase(Leaf):
         return Need(accumulators={self.what: Reach(reach_ms, fine_ms)})
 
     def evaluate(self, context: Context) -> Value:
-        t_ms, live = self.when.at(context), context.live and self.when.now
-        parts = tuple(
-            one.increase(self.what, self.width_ms, t_ms, live=live) for one in context.targets
+        t_ms, width_ms = self.when.at(context), self.width_ms
+        if not self.when.now:
+            found = [one.increase(self.what, width_ms, t_ms, live=False) for one in context.targets]
+            return self._finished(union(found))
+        return context.present(
+            self,
+            self.selector,
+            lambda one: one.increase(self.what, width_ms, t_ms, live=context.live),
+            self._finished,
         )
-        return context.derived(self, parts, lambda: self._finished(union(parts)))
 
     def _finished(self, found: Vector) -> Vector:
         found = found.nameless()

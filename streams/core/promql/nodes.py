@@ -8,8 +8,9 @@ The rules this file owns:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from streams.core.promql.labels import Strings
 from streams.core.promql.ring import Ring
@@ -23,8 +24,20 @@ from streams.core.promql.wanted import Need
 class Kept:
     """What was computed at the last live evaluation of one cluster, and from what."""
 
+    targets: Sequence[Target] = ()
+    matching: dict["Node", tuple[int, ...]] = field(default_factory=dict)  # positions in targets
+    leaves: dict["Node", tuple[tuple[int, ...], Vector]] = field(default_factory=dict)
     values: dict["Node", tuple[tuple[object, ...], Value]] = field(default_factory=dict)
     parts: dict["Node", tuple[tuple[object, ...], Vector]] = field(default_factory=dict)
+
+    def begin(self, targets: Sequence[Target]) -> None:
+        """Begin an evaluation; other targets than before may match other leaves."""
+        if len(targets) != len(self.targets) or any(
+            a is not b for a, b in zip(targets, self.targets, strict=True)
+        ):
+            self.targets = targets
+            self.matching.clear()
+            self.leaves.clear()
 
     def vector(
         self, node: "Node", inputs: tuple[object, ...], make: Callable[[], Vector]
@@ -36,7 +49,7 @@ class Kept:
         return before[1]
 
 
-@dataclass(slots=True)
+@dataclass
 class Context:
     """One evaluation of one cluster."""
 
@@ -67,10 +80,33 @@ class Context:
             before = self.kept.values[node] = (inputs, node.evaluate(self))
         return before[1]
 
-    def union(self, node: "Node", parts: Iterable[Vector]) -> Vector:
-        """Return what a leaf found on all targets, as one vector."""
-        found = tuple(parts)
-        return self.derived(node, found, lambda: union(found))
+    @cached_property
+    def stamps(self) -> tuple[int | None, ...]:
+        """Of each target what changes whenever its present values do; None: time alone does."""
+        return tuple(target.stamp(self.t_ms) for target in self.targets)
+
+    def present(
+        self,
+        node: "Node",
+        selector: Selector,
+        part: Callable[[Target], Vector],
+        finish: Callable[[Vector], Vector] = lambda found: found,
+    ) -> Vector:
+        """Return what a leaf finds at the time of the rule on all targets, as one vector."""
+        kept = self.kept
+        if kept is None:
+            return finish(union([part(target) for target in self.targets]))
+        if node not in kept.matching:
+            reads = enumerate(target.reads(selector) for target in self.targets)
+            kept.matching[node] = tuple(i for i, one in reads if one)
+        matching = kept.matching[node]
+        stamps = tuple(self.stamps[i] or 0 for i in matching)
+        before = kept.leaves.get(node)
+        if before is None or before[0] != stamps or 0 in stamps:
+            found = tuple(part(self.targets[i]) for i in matching)
+            made = kept.vector(node, found, lambda: finish(union(found)))
+            before = kept.leaves[node] = (stamps, made)
+        return before[1]
 
     def derived(
         self, node: "Node", inputs: tuple[object, ...], make: Callable[[], Vector]
@@ -113,7 +149,7 @@ class Node(ABC):
     own_change = False  # whether its value can change within one evaluation
     inputs_needed = True  # False: an alert lives on when what is below has vanished
 
-    @property
+    @cached_property
     def changes(self) -> bool:
         """Whether an earlier rule of the same evaluation can change the value."""
         return self.own_change or any(child.changes for child in self.children)

@@ -184,7 +184,19 @@ def _rank(value: float, bounds: Floats, counts: Floats) -> Floats:
 
 def _ascending(counts: Floats) -> Floats:
     """Lift buckets that fall below the one before; level differences that are only rounding."""
-    counts = counts.copy()
+    step = np.diff(counts, axis=1)
+    size = np.abs(counts[:, 1:]) + np.abs(counts[:, :-1])
+    with np.errstate(all="ignore"):
+        wrong = (step < 0) | ((step != 0) & (np.abs(step) < SMALL_DELTA * size))
+    rows = np.flatnonzero(wrong.any(axis=1))
+    if not len(rows):
+        return counts
+    repaired = counts.copy()
+    repaired[rows] = _repaired(counts[rows])
+    return repaired
+
+
+def _repaired(counts: Floats) -> Floats:
     for b in range(1, counts.shape[1]):
         before, now = counts[:, b - 1], counts[:, b]
         with np.errstate(all="ignore"):

@@ -22,9 +22,11 @@ _NATIVE: Final = "it reads native histograms, which are not kept: histograms hav
 REFUSED_FUNCTIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         (
+            "double_exponential_smoothing",
             "end",
             "first_over_time",
             "histogram_quantiles",
+            "holt_winters",
             "info",
             "mad_over_time",
             "max_of",

@@ -6,7 +6,7 @@ everything; a job answers to its aliases.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from functools import lru_cache
 from typing import Final
@@ -104,6 +104,13 @@ class Selector:
 
     name: str
     matchers: tuple[Matcher, ...]
+    _hash: int = field(init=False, repr=False, compare=False)  # it is looked up very often
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.name, self.matchers)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __str__(self) -> str:
         return f"{self.name}{{{','.join(map(str, self.matchers))}}}"

@@ -95,6 +95,7 @@ class Target:
         self._vectors: dict[object, Vector] = {}  # since the newest scrape
         self._synthetics: dict[str, Labels] = {}
         self.first_ms = 0  # of its first answer
+        self._scrapes = 0  # taken so far
         self._tick_ms = -1
         self._process_start_ms = 0
         self._filter = ""
@@ -142,6 +143,7 @@ class Target:
         if attempt.answered:
             attempt = self._read(scrape, attempt)
         self._attempts.append(attempt)
+        self._scrapes += 1
         self._vectors.clear()
         if attempt.outcome is not Outcome.SKIPPED:
             for selector, ring in self._rings.items():
@@ -222,6 +224,16 @@ class Target:
         if self._counters.forget(newest_ms):
             self._layouts.clear()
             self._rows.clear()
+
+    def reads(self, selector: Selector) -> bool:
+        """Tell whether the selector can match here."""
+        return selector in self._counted or selector in self._instant
+
+    def stamp(self, t_ms: int) -> int | None:
+        """Return what changes whenever the present values do; None where time alone may do it."""
+        newest = self._attempts[-1] if self._attempts else None
+        settled = newest is not None and newest.outcome is Outcome.OK and newest.fresh(t_ms)
+        return self._scrapes if settled else None
 
     @property
     def removed(self) -> bool:
