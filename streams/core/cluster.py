@@ -31,6 +31,7 @@ from streams.core.assemble import Assembler, target_of
 from streams.core.evaluate import ActiveAlert, Evaluator, Failures, Inputs, Limits
 from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
 from streams.core.failing import Failing
+from streams.core.missing import EVERY_MS
 from streams.core.outputs import Outputs, fact_rows
 from streams.core.promql.past import Past
 from streams.core.promql.vector import EvaluationError
@@ -38,7 +39,7 @@ from streams.core.rules.alerts import UNKNOWN_MS, AlertBook, Present
 from streams.core.rules.files import Group
 from streams.core.rules.overrides import RuleSets
 from streams.core.rules.program import Program
-from streams.core.samples import FACTS_JOB, Scrape
+from streams.core.samples import FACTS_JOB, FactSample, Scrape
 from streams.core.watermark import GAP_MS, Budget, Verdict, Watermark, aligned
 
 FACTS_GROUP: Final = "facts"
@@ -99,6 +100,7 @@ class ClusterEngine:
         self._book = AlertBook(cluster, epoch)
         self._budget = Budget()
         self._failing = Failing()
+        self._missing: list[FactSample] = []
         self._aligned: dict[str, int] = {}
         self._join_only_to = -1  # offset in scrapes up to which chunks are joined, and no more
         self._facts_known: Received = {}  # offsets of changes and logs that the snapshot holds
@@ -311,7 +313,8 @@ class ClusterEngine:
             # Known is a fact only when its step has closed: that is the time of its samples.
             known_ms = end_ms + CLOSE_AFTER_MS
             pace_ms = max(STEP_MS, self._watermark.pace_ms())
-            self._evaluator.accept_facts(known_ms, pace_ms, step.samples)
+            said = (*step.samples, *self._missing_inputs(end_ms))
+            self._evaluator.accept_facts(known_ms, pace_ms, said)
             if not live:
                 continue
             self._steps_new.append(now)
@@ -319,9 +322,15 @@ class ClusterEngine:
                 out.count(Metric.LATE, late, topic=topic)
             out.count(Metric.LIMIT_HITS, step.limits, limit="facts_series")
             own = (*self._book.series(), *self._failing.samples())
-            if samples := [*step.samples, *own]:
+            if samples := [*said, *own]:
                 envelope = self._envelope(FACTS_GROUP, end_ms, STEP_MS)
                 out.indicators.append((envelope, fact_rows(samples, FACTS_JOB)))
+
+    def _missing_inputs(self, end_ms: int) -> list[FactSample]:
+        """Return which inputs rules lacked at the newest whole minute."""
+        if end_ms % EVERY_MS == 0:
+            self._missing = self._evaluator.missing_inputs(end_ms)
+        return self._missing
 
     def _judge_alerts(self, out: Outputs) -> None:
         t_ms = self._watermark.now_ms

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from schemas.identity import JOB_ALIASES, METRICS_PATH
 from schemas.records import ScrapeEnvelope
+from streams.core.missing import missing_inputs
 from streams.core.promql.labels import NAME, Labels, Strings
 from streams.core.promql.nodes import Context, Kept, Node
 from streams.core.promql.past import Past, past_name
@@ -33,7 +34,7 @@ from streams.core.published import published
 from streams.core.rules.files import AlertingRule, Group, RecordingRule, RuleSet
 from streams.core.rules.program import AlertPlan
 from streams.core.rules.queries import Found, QueryError
-from streams.core.samples import FactSample, Scrape, facts_scrape
+from streams.core.samples import FACTS_PATH, FactSample, Scrape, facts_scrape
 from streams.core.watermark import forget_ms
 
 TARGETS_MAX: Final = 1_000
@@ -189,6 +190,11 @@ class Evaluator:
     def accept_facts(self, t_ms: int, step_ms: int, samples: Sequence[FactSample]) -> None:
         """Take all facts of one closed step, as a scrape of a target of job planewatch."""
         self.accept(facts_scrape(self.cluster, t_ms, step_ms, samples))
+
+    def missing_inputs(self, t_ms: int) -> list[FactSample]:
+        """Return how many selectors of each rule match nothing on targets that answer."""
+        targets = [one for key, one in self._targets.items() if key[2] != FACTS_PATH]
+        return missing_inputs(self.rules, targets, t_ms)
 
     @property
     def series_refused(self) -> int:

@@ -310,6 +310,17 @@ class Target:
         wanted = {name: text for name, text in wanted.items() if name not in self.labels}
         return bool(self._agrees(self._counters.series.labels(rows), wanted).any())
 
+    def answers(self, t_ms: int) -> bool:
+        """Tell whether the newest scrape brought samples, and is fresh."""
+        newest = self._answer(t_ms, live=True)
+        return newest is not None and newest.fresh(t_ms)
+
+    def has_series(self, selector: Selector) -> bool:
+        """Tell whether a selector that accepts this target matches any series of it now."""
+        if self._main and selector.name in SYNTHETIC:
+            return self._only_own_labels(selector)
+        return len(self._rows_of(selector)) > 0
+
     def _rows_of(self, selector: Selector) -> Index:
         """Return the rows behind a selector that are there now."""
         own = self._counted.get(selector) or self._instant.get(selector)
