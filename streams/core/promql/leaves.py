@@ -59,6 +59,7 @@ class Leaf(Node):
 
     def __init__(self, selector: Selector, when: When) -> None:
         self.selector, self.when = selector, when
+        self.present = when.now
 
     @property
     def selectors(self) -> tuple[Selector, ...]:
@@ -77,12 +78,9 @@ class Instant(Leaf):
     def evaluate(self, context: Context) -> Value:
         t_ms = self.when.at(context)
         if not self.when.now:
-            return union([one.earlier(self.selector, t_ms) for one in context.targets])
-        return context.present(
-            self,
-            self.selector,
-            lambda one: one.instant(self.selector, t_ms, live=context.live),
-        )
+            return context.everywhere(self, lambda one: one.earlier(self.selector, t_ms))
+        live = context.live
+        return context.everywhere(self, lambda one: one.instant(self.selector, t_ms, live=live))
 
 
 class Increase(Leaf):
@@ -119,14 +117,10 @@ class Increase(Leaf):
         return Need(accumulators={self.what: Reach(reach_ms, fine_ms)})
 
     def evaluate(self, context: Context) -> Value:
-        t_ms, width_ms = self.when.at(context), self.width_ms
-        if not self.when.now:
-            found = [one.increase(self.what, width_ms, t_ms, live=False) for one in context.targets]
-            return self._finished(union(found))
-        return context.present(
+        t_ms, live = self.when.at(context), context.live and self.when.now
+        return context.everywhere(
             self,
-            self.selector,
-            lambda one: one.increase(self.what, width_ms, t_ms, live=context.live),
+            lambda one: one.increase(self.what, self.width_ms, t_ms, live=live),
             self._finished,
         )
 

@@ -26,7 +26,7 @@ class Kept:
 
     targets: Sequence[Target] = ()
     matching: dict["Node", tuple[int, ...]] = field(default_factory=dict)  # positions in targets
-    leaves: dict["Node", tuple[tuple[int, ...], Vector]] = field(default_factory=dict)
+    stamped: dict["Node", tuple[tuple[int, ...], Value]] = field(default_factory=dict)
     values: dict["Node", tuple[tuple[object, ...], Value]] = field(default_factory=dict)
     parts: dict["Node", tuple[tuple[object, ...], Vector]] = field(default_factory=dict)
 
@@ -37,7 +37,7 @@ class Kept:
         ):
             self.targets = targets
             self.matching.clear()
-            self.leaves.clear()
+            self.stamped.clear()
 
     def vector(
         self, node: "Node", inputs: tuple[object, ...], make: Callable[[], Vector]
@@ -72,6 +72,23 @@ class Context:
         return self.memo[node]
 
     def _computed(self, node: "Node") -> Value:
+        if self.kept is None or not node.settled:
+            return self._recomputed(node)
+        stamps = self._stamps_of(node, self.kept)
+        before = self.kept.stamped.get(node)
+        if before is None or before[0] != stamps or 0 in stamps:
+            before = self.kept.stamped[node] = (stamps, self._recomputed(node))
+        return before[1]
+
+    def _stamps_of(self, node: "Node", kept: Kept) -> tuple[int, ...]:
+        """Return the stamps of all targets that a node and all below it can read."""
+        if node not in kept.matching:
+            selectors = {one for below in walk(node) for one in below.selectors}
+            reads = ((i, target) for i, target in enumerate(self.targets))
+            kept.matching[node] = tuple(i for i, one in reads if any(map(one.reads, selectors)))
+        return tuple([self.stamps[i] for i in kept.matching[node]])
+
+    def _recomputed(self, node: "Node") -> Value:
         if self.kept is None or node.leaf or node.timed:
             return node.evaluate(self)
         inputs = tuple(self.value(child) for child in node.children)
@@ -81,32 +98,19 @@ class Context:
         return before[1]
 
     @cached_property
-    def stamps(self) -> tuple[int | None, ...]:
-        """Of each target what changes whenever its present values do; None: time alone does."""
+    def stamps(self) -> tuple[int, ...]:
+        """Of each target what changes whenever its present values do; 0: time alone may do it."""
         return tuple(target.stamp(self.t_ms) for target in self.targets)
 
-    def present(
+    def everywhere(
         self,
         node: "Node",
-        selector: Selector,
         part: Callable[[Target], Vector],
         finish: Callable[[Vector], Vector] = lambda found: found,
     ) -> Vector:
-        """Return what a leaf finds at the time of the rule on all targets, as one vector."""
-        kept = self.kept
-        if kept is None:
-            return finish(union([part(target) for target in self.targets]))
-        if node not in kept.matching:
-            reads = enumerate(target.reads(selector) for target in self.targets)
-            kept.matching[node] = tuple(i for i, one in reads if one)
-        matching = kept.matching[node]
-        stamps = tuple(self.stamps[i] or 0 for i in matching)
-        before = kept.leaves.get(node)
-        if before is None or before[0] != stamps or 0 in stamps:
-            found = tuple(part(self.targets[i]) for i in matching)
-            made = kept.vector(node, found, lambda: finish(union(found)))
-            before = kept.leaves[node] = (stamps, made)
-        return before[1]
+        """Return what a leaf finds on all targets, as one vector."""
+        parts = tuple(part(target) for target in self.targets)
+        return self.derived(node, parts, lambda: finish(union(parts)))
 
     def derived(
         self, node: "Node", inputs: tuple[object, ...], make: Callable[[], Vector]
@@ -146,6 +150,7 @@ class Node(ABC):
     scalar = False  # whether it returns a number
     leaf = False  # whether it reads targets
     timed = False  # whether its value depends on the time, not only on its children
+    present = False  # of a leaf: whether it reads only what is newest on each target
     own_change = False  # whether its value can change within one evaluation
     inputs_needed = True  # False: an alert lives on when what is below has vanished
 
@@ -153,6 +158,12 @@ class Node(ABC):
     def changes(self) -> bool:
         """Whether an earlier rule of the same evaluation can change the value."""
         return self.own_change or any(child.changes for child in self.children)
+
+    @cached_property
+    def settled(self) -> bool:
+        """Whether its value changes only by scrapes of the targets that it reads."""
+        own = not self.timed and not self.own_change and (self.present or not self.leaf)
+        return own and all(child.settled for child in self.children)
 
     @property
     def selectors(self) -> tuple[Selector, ...]:

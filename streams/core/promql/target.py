@@ -229,11 +229,11 @@ class Target:
         """Tell whether the selector can match here."""
         return selector in self._counted or selector in self._instant
 
-    def stamp(self, t_ms: int) -> int | None:
-        """Return what changes whenever the present values do; None where time alone may do it."""
+    def stamp(self, t_ms: int) -> int:
+        """Return what changes whenever the present values do; 0 where time alone may do it."""
         newest = self._attempts[-1] if self._attempts else None
         settled = newest is not None and newest.outcome is Outcome.OK and newest.fresh(t_ms)
-        return self._scrapes if settled else None
+        return self._scrapes if settled else 0
 
     @property
     def removed(self) -> bool:
