@@ -78,6 +78,24 @@ def prometheus_program(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
+def etcd_sources(pytestconfig: pytest.Config) -> Path:
+    """The sources of etcd, which ship its alerts and their tests."""
+    return _sources(pytestconfig, "etcd")
+
+
+@pytest.fixture(scope="session")
+def prometheus_sources(pytestconfig: pytest.Config) -> Path:
+    """The sources of Prometheus, which ship tests of promtool, and alerts about itself."""
+    return _sources(pytestconfig, "prometheus")
+
+
+def _sources(config: pytest.Config, package: str) -> Path:
+    folder = debian.source(package, why="tests of other people's rules")
+    config.stash[services_used].append(f"the sources of {(folder / 'version').read_text()}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def chromium(pytestconfig: pytest.Config) -> str:
     """A browser."""
     browser = find_chromium()

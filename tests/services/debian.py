@@ -1,7 +1,7 @@
-"""Fetch programs from Debian's unstable suite without installing them.
+"""Fetch programs and sources from Debian's unstable suite without installing them.
 
-In: the name of a package whose programs need nothing but the C library (those written in Go).
-Out: the folder it was unpacked into. Rule: the machine's own package lists and sources stay
+In: the name of a package whose programs need nothing but the C library (those written in Go), or
+of one whose sources ship what tests read. Out: the folder it was unpacked into. Rule: the machine's own package lists and sources stay
 untouched: apt works with a private source, private lists and a private cache, and asks the mirror
 that this machine is already configured for.
 """
@@ -42,22 +42,47 @@ def program(package: str, path: str, *, why: str) -> Path:
     return built(f"debian-{SUITE}-{package}", partial(_unpack, package, why)) / path
 
 
+def source(package: str, *, why: str) -> Path:
+    """Return the folder of the upstream sources of a package; `version` in it names them."""
+    for command in ("apt-get", "tar"):
+        need(command, why)
+    return built(f"debian-{SUITE}-{package}-source", partial(_unpack_source, package, why))
+
+
 def _unpack(package: str, why: str, folder: Path) -> None:
-    apt = folder / "apt"  # gone at the end
-    for name in ("lists/partial", "cache/archives/partial"):
-        (apt / name).mkdir(parents=True)
-    (apt / "private.sources").write_text(_source(_mirror(why)))
-    conf = apt / "apt.conf"
-    conf.write_text(APT_CONF.format(folder=apt))
-    _run("apt-get", "-q", "-c", str(conf), "update", cwd=apt)
+    conf = _configured(folder / "apt", "deb", why)
+    apt = conf.parent  # gone at the end
     _run("apt-get", "-q", "-c", str(conf), "download", package, cwd=apt)
     (archive,) = apt.glob("*.deb")
     _run("dpkg", "-x", str(archive), str(folder), cwd=apt)
     shutil.rmtree(apt)
 
 
-def _source(mirror: str) -> str:
-    lines = ["Types: deb", f"URIs: {mirror}", f"Suites: {SUITE}", "Components: main"]
+def _unpack_source(package: str, why: str, folder: Path) -> None:
+    conf = _configured(folder / "apt", "deb-src", why)
+    apt = conf.parent
+    wanted = ("source", "--download-only", "--tar-only", package)
+    _run("apt-get", "-q", "-c", str(conf), *wanted, cwd=apt)
+    (archive,) = apt.glob("*.orig.tar.*")
+    _run("tar", "-xf", str(archive), "-C", str(folder), "--strip-components=1", cwd=apt)
+    name, _, version = archive.name.partition(".orig.tar")[0].rpartition("_")
+    (folder / "version").write_text(f"{name} {version}")
+    shutil.rmtree(apt)
+
+
+def _configured(apt: Path, kind: str, why: str) -> Path:
+    """Return the configuration of an apt of its own, which knows today's packages."""
+    for name in ("lists/partial", "cache/archives/partial"):
+        (apt / name).mkdir(parents=True)
+    (apt / "private.sources").write_text(_source(kind, _mirror(why)))
+    conf = apt / "apt.conf"
+    conf.write_text(APT_CONF.format(folder=apt))
+    _run("apt-get", "-q", "-c", str(conf), "update", cwd=apt)
+    return conf
+
+
+def _source(kind: str, mirror: str) -> str:
+    lines = [f"Types: {kind}", f"URIs: {mirror}", f"Suites: {SUITE}", "Components: main"]
     if KEYRING.exists():
         lines.append(f"Signed-By: {KEYRING}")
     return "\n".join(lines) + "\n"

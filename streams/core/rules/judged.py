@@ -27,7 +27,7 @@ _ARITHMETIC: Final[Mapping[str, Callable[[float, float], float]]] = {
 def judged(text: str) -> Judged:
     """Return what the expression judges, or raise PlanError where it is no PromQL."""
     parsed = parse(text)
-    for expr in _walk(parsed):
+    for expr in parts_of(parsed):
         if isinstance(expr, ast.BinaryExpr) and str(expr.op) in COMPARISONS:
             threshold = number_of(expr.rhs)
             if threshold is not None:
@@ -36,7 +36,7 @@ def judged(text: str) -> Judged:
 
 
 def _judged(expr: ast.Expr, operator: str, threshold: float | None) -> Judged:
-    below = list(_walk(expr))
+    below = list(parts_of(expr))
     names = [one.name for one in below if isinstance(one, ast.VectorSelector) and one.name]
     windows = [one.range.total_seconds() for one in below if isinstance(one, ast.MatrixSelector)]
     width_ms = round(max(windows, default=0.0) * 1000)
@@ -45,7 +45,7 @@ def _judged(expr: ast.Expr, operator: str, threshold: float | None) -> Judged:
 
 def names_read(text: str) -> set[str]:
     """Return the names of the series that an expression reads, or raise PlanError."""
-    selectors = [one for one in _walk(parse(text)) if isinstance(one, ast.VectorSelector)]
+    selectors = [one for one in parts_of(parse(text)) if isinstance(one, ast.VectorSelector)]
     matched = [each for one in selectors for each in one.matchers.matchers]
     equal = {str(one.value) for one in matched if one.name == "__name__" and one.op == _EQUAL}
     return equal | {one.name for one in selectors if one.name}
@@ -71,15 +71,16 @@ def _finite(apply: Callable[[float, float], float], left: float, right: float) -
         return None
 
 
-def _walk(expr: ast.Expr) -> Iterator[ast.Expr]:
+def parts_of(expr: ast.Expr) -> Iterator[ast.Expr]:
+    """Yield an expression and all that it is made of, in reading order."""
     yield expr
     if isinstance(expr, ast.ParenExpr | ast.UnaryExpr | ast.AggregateExpr | ast.SubqueryExpr):
-        yield from _walk(expr.expr)
+        yield from parts_of(expr.expr)
     elif isinstance(expr, ast.BinaryExpr):
-        yield from _walk(expr.lhs)
-        yield from _walk(expr.rhs)
+        yield from parts_of(expr.lhs)
+        yield from parts_of(expr.rhs)
     elif isinstance(expr, ast.Call):
         for argument in expr.args:
-            yield from _walk(argument)
+            yield from parts_of(argument)
     elif isinstance(expr, ast.MatrixSelector):
-        yield from _walk(expr.vector_selector)
+        yield from parts_of(expr.vector_selector)

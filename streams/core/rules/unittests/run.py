@@ -20,8 +20,9 @@ from streams.core.rules.model import Group, RecordingRule
 from streams.core.rules.program import compile_rules
 from streams.core.rules.unittests.compare import alerts_differ, duration_text, samples_differ
 from streams.core.rules.unittests.feed import Feed, standing
+from streams.core.rules.unittests.idle import ALERTS
 from streams.core.rules.unittests.model import AlertCheck, ExprCheck, InputSeries, Story, TestFile
-from streams.core.rules.unittests.story import ALERTS, StoryEvaluator, runs_of
+from streams.core.rules.unittests.story import StoryEvaluator, in_order
 
 EXPRESSIONS: Final = "promql_expr_test"
 STEPS_MAX: Final = 5_000_000
@@ -79,11 +80,10 @@ class _Tested:
         self._test = test
         problems = Problems()
         groups = read_groups(rule_files, problems)
-        self._runs = runs_of(groups, test.order)
+        self._groups = in_order(groups, test.order)
         rules = [rule for group in groups for rule in group.rules]
         self._recorded = {rule.record for rule in rules if isinstance(rule, RecordingRule)}
         checks = dict.fromkeys(check.expr for one in test.stories for check in one.exprs)
-        self._alerts_read = any("ALERTS" in one for one in [*checks, *(r.expr for r in rules)])
         asked = Group(
             EXPRESSIONS,
             test.file,
@@ -91,7 +91,7 @@ class _Tested:
             0,
             tuple(RecordingRule(f"{EXPRESSIONS}:{n}", one, {}, n) for n, one in enumerate(checks)),
         )
-        every = (*self._runs, asked)
+        every = (*self._groups, asked)
         program, errors = compile_rules(
             every,
             live=False,
@@ -121,7 +121,8 @@ class _Tested:
         if story.end_ms // min(every_ms, story.interval_ms) > STEPS_MAX:
             yield Failure(story.name, "", f"more than {STEPS_MAX} steps")
             return
-        evaluator = StoryEvaluator(self._rules, self._runs, alerts_read=self._alerts_read)
+        names = {one.labels.get(NAME, "") for one in story.series}
+        evaluator = StoryEvaluator(self._rules, self._groups, names)
         given = [one for one in story.series if one.labels.get(NAME) in self._recorded]
         feed = Feed([one for one in story.series if one not in given], story.interval_ms, start_ms)
         for t_ms in range(0, story.end_ms + 1, every_ms):

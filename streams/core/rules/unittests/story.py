@@ -9,24 +9,21 @@ The rules this file owns:
   beginning, so no alert is held back for want of coverage.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from itertools import groupby
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
-from streams.core.evaluate import ActiveAlert, Evaluator, Inputs
+from streams.core.evaluate import Evaluator, Inputs, Source
 from streams.core.promql.labels import NAME, Labels
 from streams.core.promql.nodes import Context, Node
 from streams.core.promql.vector import EvaluationError, Vector, vector
 from streams.core.rules.alerts import AlertBook
 from streams.core.rules.files import RuleSet
 from streams.core.rules.model import AlertingRule, Group, RecordingRule
-from streams.core.rules.program import AlertPlan
+from streams.core.rules.unittests.idle import ALERTS, awake
 from streams.core.rules.unittests.model import ExpectedAlert, Sample
 
-ALERTS: Final = ("ALERTS", "ALERTS_FOR_STATE")
 GIVEN: Final = ("", 0)
 """The source of recorded results that the story itself gives."""
 
@@ -36,29 +33,27 @@ Key = tuple[tuple[str, str], ...]
 """The labels of an alert."""
 
 
-def runs_of(groups: Sequence[Group], order: Sequence[str]) -> list[Group]:
-    """Return the groups in the order of evaluation, cut where records and alerts take turns."""
+def in_order(groups: Sequence[Group], order: Sequence[str]) -> list[Group]:
+    """Return the groups in the order of evaluation; `order` names those that come after others."""
     place = {name: i for i, name in enumerate(order)}
-
-    def placed(group: Group) -> int:
-        return place.get(group.name.removesuffix(f"@{group.file}"), 0)
-
-    found = []
-    for group in sorted(groups, key=placed):
-        runs = groupby(group.rules, key=lambda rule: isinstance(rule, AlertingRule))
-        for nth, (_, rules) in enumerate(runs):
-            found.append(replace(group, name=f"{group.name}#{nth}", rules=tuple(rules)))
-    return found
+    return sorted(groups, key=lambda one: place.get(one.name.removesuffix(f"@{one.file}"), 0))
 
 
 class StoryEvaluator(Evaluator):
     """The engine in the hands of a story: no cluster, no live clock, alerts in file order."""
 
-    def __init__(self, rules: RuleSet, runs: Sequence[Group], *, alerts_read: bool) -> None:
+    def __init__(self, rules: RuleSet, groups: Sequence[Group], given: Collection[str]) -> None:
+        """Make the evaluator of a story whose series have the names `given`."""
         super().__init__(rules, "", coverage_min=0.0)
-        self._runs, self._alerts_read = runs, alerts_read
+        every = [(group, nth, rule) for group in groups for nth, rule in enumerate(group.rules)]
+        rules_awake = awake([rule for _, _, rule in every], given)
+        self._awake = [one for i, one in enumerate(every) if i in rules_awake]
+        self._nodes = {
+            id(rule): node for own in self._program.records.values() for rule, node in own
+        }
         self._books = {plan.rule.id: AlertBook("", epoch=0) for plan in self._program.alerts}
         self._annotations: dict[str, dict[Key, Mapping[str, str]]] = {}
+        self._told: set[str] = set()  # rules that are among ALERTS
 
     def give(self, name: str, t_ms: int, samples: Sequence[Sample]) -> None:
         """Let samples of the story stand beside the results of the rules that record `name`."""
@@ -76,31 +71,35 @@ class StoryEvaluator(Evaluator):
     def evaluate_all(self, t_ms: int) -> Failures:
         """Evaluate every rule once; return those that failed."""
         failures: Failures = []
-        for run in self._runs:
-            if isinstance(run.rules[0], RecordingRule):
-                failures += self.evaluate_records(run, t_ms).failures
-                continue
-            context = self._context(t_ms, live=False)
-            for rule in run.rules:
-                plan = self._plans.get(rule.id) if isinstance(rule, AlertingRule) else None
-                if plan is None:
-                    continue  # it could not be compiled, which was told
-                try:
-                    self._judge(plan, self._alerts(context, plan), context)
-                except EvaluationError as error:
-                    failures.append((rule.name, str(error)))
+        context = self._context(t_ms, live=False)
+        for group, nth, rule in self._awake:
+            try:
+                if isinstance(rule, AlertingRule):
+                    self._judge(rule, context)
+                else:
+                    self._keep(rule, (group.name, nth), group.limit, context)
+            except EvaluationError as error:
+                failures.append((rule.name, str(error)))
         return failures
 
-    def _judge(self, plan: AlertPlan, active: Sequence[ActiveAlert], context: Context) -> None:
-        book, t_ms = self._books[plan.rule.id], context.t_ms
+    def _keep(self, rule: RecordingRule, source: Source, limit: int, context: Context) -> None:
+        node = self._nodes.get(id(rule))
+        if node is not None:  # else it could not be compiled, which was told
+            limit = limit or self._limits.records_max
+            self._note(context, rule.record, source, self._record(context, rule, node, limit))
+
+    def _judge(self, rule: AlertingRule, context: Context) -> None:
+        plan, t_ms = self._plans.get(rule.id), context.t_ms
+        if plan is None:
+            return
+        active, book = self._alerts(context, plan), self._books[rule.id]
         book.update(active, t_ms, watermark_ms=t_ms, present=lambda *_: Inputs.PRESENT)
         now = {_key(one.labels): one.annotations for one in active}
-        before = self._annotations.get(plan.rule.id, {})
-        self._annotations[plan.rule.id] = {
-            key: now.get(key, before.get(key, {})) for key, _, _ in self._states(plan.rule.id)
+        before = self._annotations.get(rule.id, {})
+        self._annotations[rule.id] = {
+            key: now.get(key, before.get(key, {})) for key, _, _ in self._states(rule.id)
         }
-        if self._alerts_read:
-            self._publish(context)
+        self._publish(rule.id, context)
 
     def _states(self, rule_id: str) -> list[tuple[Key, str, int]]:
         """Return (labels, state, since when) of each alert of a rule that is not over."""
@@ -109,17 +108,22 @@ class StoryEvaluator(Evaluator):
             for one in self._books[rule_id].standing()
         ]
 
-    def _publish(self, context: Context) -> None:
-        """Make ALERTS of what all rules say now."""
-        states: list[Sample] = []
-        since: list[Sample] = []
-        for rule_id in self._books:
-            for labels, word, active_at_ms in self._states(rule_id):
-                own = {**dict(labels), NAME: ALERTS[0], "alertstate": word}
-                states.append(Sample(own, 1.0))
-                since.append(Sample({**dict(labels), NAME: ALERTS[1]}, active_at_ms / 1000))
-        for name, samples in zip(ALERTS, (states, since), strict=True):
-            self._note(context, name, GIVEN, self._vector(samples))
+    def _publish(self, rule_id: str, context: Context) -> None:
+        """Make ALERTS of what a rule says now, beside what other rules said."""
+        states = self._states(rule_id)
+        if not states and rule_id not in self._told:
+            return
+        self._told.add(rule_id)
+        alerts = [
+            Sample({**dict(labels), NAME: ALERTS[0], "alertstate": word}, 1.0)
+            for labels, word, _ in states
+        ]
+        since = [
+            Sample({**dict(labels), NAME: ALERTS[1]}, active_at_ms / 1000)
+            for labels, _, active_at_ms in states
+        ]
+        for name, samples in zip(ALERTS, (alerts, since), strict=True):
+            self._note(context, name, (rule_id, 0), self._vector(samples))
 
     def firing(self, name: str) -> list[ExpectedAlert]:
         """Return the alerts of all rules of this name that fire since the last evaluation."""
