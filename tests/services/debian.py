@@ -1,9 +1,9 @@
 """Fetch programs and sources from Debian's unstable suite without installing them.
 
 In: the name of a package whose programs need nothing but the C library (those written in Go), or
-of one whose sources ship what tests read. Out: the folder it was unpacked into. Rule: the machine's own package lists and sources stay
-untouched: apt works with a private source, private lists and a private cache, and asks the mirror
-that this machine is already configured for.
+of one whose sources ship what tests read. Out: the folder it was unpacked into. Rule: the machine's
+own package lists and sources stay untouched: apt works with a private source, private lists and a
+private cache, and asks the mirror that this machine is already configured for.
 """
 
 import shutil
