@@ -101,9 +101,11 @@ class Evaluator:
         limits: Limits | None = None,
         *,
         coverage_min: float = COVERAGE_MIN,
+        external_labels: Mapping[str, str] | None = None,
     ) -> None:
         self.rules, self.cluster = rules, cluster
         self._limits = limits or Limits()
+        self._external = external_labels or {}  # for templates, in rule tests
         self._coverage_min = coverage_min  # of its window, below which no alert is believed
         self._own = {"cluster": cluster} if cluster else {}  # labels of all that is here
         self.alert_failures: Failures = ()  # of the last evaluate_alerts
@@ -313,7 +315,8 @@ class Evaluator:
         value = float(found.values[i])
         seen = {**found.labels.row(i, self._strings), **self._own}
         filled = {
-            name: template.render(seen, value, find) for name, template in rule.templates.items()
+            name: template.render(seen, value, find, self._external)
+            for name, template in rule.templates.items()
         }
         seen.pop(NAME, None)
         own = {name: filled[f"labels.{name}"] for name in rule.labels}

@@ -7,6 +7,7 @@ never fails when an alert fires.
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from streams.core.gotemplate.nodes import Scope, run
@@ -48,14 +49,18 @@ class Template:
         labels: Mapping[str, str],
         value: float,
         find: Callable[[str], Found] = lambda expr: (),
+        external: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
-        """Return the text for one result; `find` returns what one of the queries found."""
+        """Return the text for one result; `find` returns what one of the queries found.
+
+        external: the external labels of the story of a rule test; a worker has none.
+        """
 
         def results(call: int, text: str) -> Value:
             found = self._queries[call].chosen(text, find)
             return [sample(Texts(of), number) for of, number in found]
 
-        scope = _scope(Texts(labels), value, results)
+        scope = _scope(Texts(labels), value, results, external=external)
         try:
             run(self._parts, scope)
         except ValueError as error:  # a Failure, a Mistake, or a QueryError
@@ -82,9 +87,14 @@ class Template:
 
 
 def _scope(
-    labels: Texts, value: float, find: Callable[[int, str], Value], *, trial: bool = False
+    labels: Texts,
+    value: float,
+    find: Callable[[int, str], Value],
+    *,
+    trial: bool = False,
+    external: Mapping[str, str] = MappingProxyType({}),
 ) -> Scope:
-    fields: dict[str, Value] = {"Labels": labels, "ExternalLabels": Texts(), "Value": value}
+    fields: dict[str, Value] = {"Labels": labels, "ExternalLabels": Texts(external), "Value": value}
     root = Struct(fields)
     variables = [
         ("$labels", fields["Labels"]),

@@ -122,7 +122,7 @@ class _Tested:
             yield Failure(story.name, "", f"more than {STEPS_MAX} steps")
             return
         names = {one.labels.get(NAME, "") for one in story.series}
-        evaluator = StoryEvaluator(self._rules, self._groups, names)
+        evaluator = StoryEvaluator(self._rules, self._groups, names, story.external_labels)
         given = [one for one in story.series if one.labels.get(NAME) in self._recorded]
         feed = Feed([one for one in story.series if one not in given], story.interval_ms, start_ms)
         for t_ms in range(0, story.end_ms + 1, every_ms):

@@ -42,9 +42,15 @@ def in_order(groups: Sequence[Group], order: Sequence[str]) -> list[Group]:
 class StoryEvaluator(Evaluator):
     """The engine in the hands of a story: no cluster, no live clock, alerts in file order."""
 
-    def __init__(self, rules: RuleSet, groups: Sequence[Group], given: Collection[str]) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        groups: Sequence[Group],
+        given: Collection[str],
+        external_labels: Mapping[str, str],
+    ) -> None:
         """Make the evaluator of a story whose series have the names `given`."""
-        super().__init__(rules, "", coverage_min=0.0)
+        super().__init__(rules, "", coverage_min=0.0, external_labels=external_labels)
         every = [(group, nth, rule) for group in groups for nth, rule in enumerate(group.rules)]
         rules_awake = awake([rule for _, _, rule in every], given)
         self._awake = [one for i, one in enumerate(every) if i in rules_awake]

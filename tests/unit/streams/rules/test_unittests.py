@@ -232,6 +232,21 @@ def test_rates_are_extrapolated_or_counted(semantics: RateSemantics, expected: f
     assert run(story, semantics=semantics) == []
 
 
+def test_external_labels_are_for_templates_alone() -> None:
+    rules = (
+        "groups: [{name: g, rules: [{alert: A, expr: y, annotations: "
+        '{s: "{{ $externalLabels.region }}{{ .ExternalLabels.region }}{{ $externalLabels.x }}"}}]}]'
+    )
+    story = {
+        "external_labels": {"region": "r"},
+        "input_series": series(y="1"),
+        "alert_rule_test": [
+            {"eval_time": "0", "alertname": "A", "exp_alerts": [{"exp_annotations": {"s": "rr"}}]}
+        ],
+    }
+    assert run(story, rules) == []
+
+
 def test_the_story_ends_where_a_rule_fails() -> None:
     rules = 'groups: [{name: g, rules: [{record: "a:b:c", expr: y * on() group_left z}]}]'
     story = {
