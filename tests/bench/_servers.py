@@ -320,6 +320,9 @@ class Cluster:
         self._t_ms += self.interval_ms
 
     def _envelope(self, process: Process, t_ms: int) -> ScrapeEnvelope:
-        number = self.processes.index(process)
-        instance = f"10.0.0.{number}:443"
+        instance = self.instance(self.processes.index(process))
         return envelope_of(self.name, process.shape.job, instance, t_ms, self.interval_ms)
+
+    def instance(self, number: int) -> str:
+        """Return the label of a process."""
+        return f"10.0.0.{number}:443"
