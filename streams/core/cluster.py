@@ -6,7 +6,7 @@ the order of event time, then alerts are judged. Records up to the evaluated off
 silently: that is how a replay rebuilds what was in memory.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -31,16 +31,17 @@ from streams.core.assemble import Assembler, target_of
 from streams.core.evaluate import ActiveAlert, Evaluator, Failures, Inputs, Limits
 from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
 from streams.core.failing import Failing
+from streams.core.memory import Memory
 from streams.core.missing import EVERY_MS
 from streams.core.outputs import Outputs, fact_rows
-from streams.core.promql.past import Past
 from streams.core.promql.vector import EvaluationError
 from streams.core.rules.alerts import UNKNOWN_MS, AlertBook, Present
 from streams.core.rules.files import Group
 from streams.core.rules.overrides import RuleSets
 from streams.core.rules.program import Program
 from streams.core.samples import FACTS_JOB, FactSample, Scrape
-from streams.core.watermark import GAP_MS, Budget, Verdict, Watermark, aligned
+from streams.core.schedule import Schedule
+from streams.core.watermark import GAP_MS, Budget, Verdict, Watermark
 
 FACTS_GROUP: Final = "facts"
 
@@ -78,7 +79,7 @@ def silence_ms(program: Program) -> int:
     is unknown for a while, and only records let it end.
     """
     kept_ms = max((plan.rule.keep_firing_for_ms for plan in program.alerts), default=0)
-    longest_ms = program.wanted.retention_ms + kept_ms + UNKNOWN_MS + SLACK_MS
+    longest_ms = program.wanted.longest_ms + kept_ms + UNKNOWN_MS + SLACK_MS
     return min(longest_ms, SILENCE_MS_MAX)
 
 
@@ -101,7 +102,8 @@ class ClusterEngine:
         self._budget = Budget()
         self._failing = Failing()
         self._missing: list[FactSample] = []
-        self._aligned: dict[str, int] = {}
+        self._schedule = Schedule(self.rules)
+        self._memory = Memory(self._evaluator)
         self._join_only_to = -1  # offset in scrapes up to which chunks are joined, and no more
         self._facts_known: Received = {}  # offsets of changes and logs that the snapshot holds
         self._steps_known: dict[int, StepOffsets] = {}  # of the replay, by end
@@ -109,11 +111,7 @@ class ClusterEngine:
         self._points = 0
         self._reached_ms = 0  # tick; a cluster that is long gone is not read again to there
         self._noted_ms = 0
-        self._replayed = True
         self._asked: dict[Target, int] = {}  # ticks of `silent` records that were written
-        self._pasts: set[str] = set()  # names of the long memories in the table
-        self._past_ms = 0  # when all were saved
-        self._resumed: dict[str, int] = {}  # of the replay: up to when results are remembered
 
     @classmethod
     def restore(
@@ -142,29 +140,17 @@ class ClusterEngine:
         )
         made._failing = Failing(position.failures)
         made._budget = Budget(position.budget.tokens, position.budget.at_ms)
-        names = {group.name for group in made.rules.groups}
-        made._aligned = {name: t for name, t in position.aligned.items() if name in names}
-        for name in names - made._aligned.keys():
-            made._aligned[name] = position.newest_ms  # a new group begins now
+        made._memory = Memory(made._evaluator, saved.pasts)
+        made._schedule.restore(
+            position.aligned, position.newest_ms, made._evaluator.remembered_ms()
+        )
         made._join_only_to = position.evaluated if stale else point.received[TopicName.SCRAPES]
         made._facts_known = point.received
         made._steps_known = {step.end_ms: step for step in saved.steps}
         made._steps_new = list(position.steps)
         made._points, made._reached_ms = position.points, position.newest_ms
         made._noted_ms = position.newest_ms if point.logs == dict(context.logs) else 0
-        made._replayed = False
-        made._resume(saved.pasts)
         return made
-
-    def _resume(self, pasts: Mapping[str, Past]) -> None:
-        """Take the long memory; what followed it in recorded names is evaluated once more."""
-        targets = {name: past for name, past in pasts.items() if name != state.RECORDED}
-        self._evaluator.restore(targets, pasts.get(state.RECORDED))
-        self._pasts = set(pasts)
-        for group in self.rules.groups:
-            remembered_ms = self._evaluator.remembered_ms(group)
-            if remembered_ms is not None:
-                self._resumed[group.name] = remembered_ms
 
     def on_change(self, offset: int, change: Change) -> Outputs:
         """Take one change."""
@@ -180,7 +166,7 @@ class ClusterEngine:
         """Take one chunk of a scrape; `received` includes it."""
         out = Outputs()
         if offset > self.evaluated:
-            self._end_replay()
+            self._steps_known = {}  # the replay is over
         scrape, dropped = self._assembler.add(offset, frame)
         live = offset > self.evaluated
         self.evaluated = max(self.evaluated, offset)
@@ -258,40 +244,22 @@ class ClusterEngine:
     def _begin(self, t_ms: int) -> None:
         """Let steps and evaluations start at `t_ms`."""
         self._facts.open(t_ms)
-        for group in self.rules.groups:
-            self._aligned[group.name] = max(self._aligned.get(group.name, 0), t_ms)
+        self._schedule.begin(t_ms)
 
     def _advance(self, out: Outputs, received: Received, *, live: bool) -> None:
         """Do everything that is due now, in the order of event time."""
         frontier_ms = self._watermark.frontier()
-        evaluations = sorted(self._evaluations_due() if live else self._repetitions_due())
-        for t_ms, _, group in evaluations:
+        schedule, frontier = self._schedule, self._watermark.frontier
+        for t_ms, _, group in schedule.due(frontier) if live else schedule.repetitions(frontier):
             self._close_steps(t_ms, out, received, live=live)
             if live:
                 self._evaluate(group, t_ms, out)
             else:
-                self._resumed[group.name] = t_ms
                 self._evaluator.evaluate_records(group, t_ms)
         self._close_steps(frontier_ms, out, received, live=live)
 
-    def _evaluations_due(self) -> Iterator[tuple[int, int, Group]]:
-        for number, group in enumerate(self.rules.groups):
-            upto_ms = self._watermark.frontier(group.interval_ms)
-            for t_ms in aligned(self._aligned[group.name], upto_ms, group.interval_ms):
-                yield t_ms, number, group
-
-    def _repetitions_due(self) -> Iterator[tuple[int, int, Group]]:
-        """Yield what was evaluated before the crash, and is not in what was remembered."""
-        for number, group in enumerate(self.rules.groups):
-            if group.name in self._resumed:
-                upto_ms = min(
-                    self._watermark.frontier(group.interval_ms), self._aligned[group.name]
-                )
-                for t_ms in aligned(self._resumed[group.name], upto_ms, group.interval_ms):
-                    yield t_ms, number, group
-
     def _evaluate(self, group: Group, t_ms: int, out: Outputs) -> None:
-        self._aligned[group.name] = t_ms
+        self._schedule.last[group.name] = t_ms
         result = self._evaluator.evaluate_records(group, t_ms)
         self._note_failures(group.name, result.failures, out)
         out.count(Metric.EVALUATIONS, group=group.name)
@@ -391,24 +359,7 @@ class ClusterEngine:
         )
         if out.write(state.point_kind(point.number, self._context.rewind_ms), point):
             self._points, self._steps_new = point.number, []
-        self._save_pasts(out)
-
-    def _save_pasts(self, out: Outputs) -> None:
-        """Save what a replay cannot rebuild; forget it where its target was forgotten."""
-        now_ms = self._watermark.newest_ms
-        if recorded := self._evaluator.recorded_past():
-            out.write(state.past_kind(state.RECORDED), recorded)
-        if now_ms - self._past_ms < state.PAST_MS:
-            return
-        if self._past_ms:
-            self._evaluator.forget_unseen()
-        self._past_ms = now_ms
-        pasts = self._evaluator.past()
-        for name, past in pasts.items():
-            out.write(state.past_kind(name), past)
-        for name in self._pasts - pasts.keys() - {state.RECORDED}:
-            out.writes[state.past_kind(name)] = None
-        self._pasts = set(pasts)
+        self._memory.save(self._noted_ms, out)
 
     def _position(self) -> state.Position:
         return state.Position(
@@ -416,25 +367,12 @@ class ClusterEngine:
             log=self._context.logs[TopicName.SCRAPES],
             evaluated=self.evaluated,
             newest_ms=self._watermark.newest_ms,
-            aligned=self._aligned,
+            aligned=self._schedule.last,
             steps=self._steps_new,
             budget=self._budget,
             points=self._points,
             failures=self._failing.counts(),
         )
-
-    def _end_replay(self) -> None:
-        """Evaluate once more what was evaluated last: other rules read those results."""
-        if self._replayed:
-            return
-        self._replayed = True
-        self._steps_known = {}
-        groups = sorted(
-            (self._aligned[group.name], number, group)
-            for number, group in enumerate(self.rules.groups)
-        )
-        for t_ms, _, group in groups:
-            self._evaluator.evaluate_records(group, t_ms)
 
     def _envelope(self, group: str, t_ms: int, interval_ms: int) -> IndicatorEnvelope:
         return IndicatorEnvelope(

@@ -180,14 +180,14 @@ class Evaluator:
         """Forget the memory of targets that never returned."""
         self._pasts.clear()
 
-    def remembered_ms(self, group: Group) -> int | None:
-        """Return up to when the results of a group are remembered; None: nobody asks."""
-        rings = [
-            self._rings[rule.record]
-            for rule, _ in self._program.records.get(group.name, ())
-            if rule.record in self._rings
-        ]
-        return min((ring.newest_ms for ring in rings), default=None)
+    def remembered_ms(self) -> dict[str, int]:
+        """Return up to when results are remembered, of each group that rules read over time."""
+        found: dict[str, int] = {}
+        for group, own in self._program.records.items():
+            rings = [self._rings[rule.record] for rule, _ in own if rule.record in self._rings]
+            if rings:
+                found[group] = min(ring.newest_ms for ring in rings)
+        return found
 
     def accept_facts(self, t_ms: int, step_ms: int, samples: Sequence[FactSample]) -> None:
         """Take all facts of one closed step, as a scrape of a target of job planewatch."""

@@ -49,6 +49,13 @@ class Wanted:
         return max((one for one in every if one <= REBUILT_MS), default=0) + self.late_ms
 
     @property
+    def longest_ms(self) -> int:
+        """How far back any window goes."""
+        reaches = [reach.ms for reach in self.accumulators.values()]
+        every = [*reaches, *self.ranges.values(), *self.recorded.values()]
+        return max(every, default=0) + self.late_ms
+
+    @property
     def recorded_ms(self) -> dict[str, int]:
         """How far back the results of recorded names are read."""
         found: dict[str, int] = {}

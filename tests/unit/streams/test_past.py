@@ -33,9 +33,14 @@ groups:
   - {record: "x:sum:now", expr: "sum(g)"}
   - {record: "x:sum:avg_20m", expr: "avg_over_time(x:sum:now[20m])"}
   - {record: "x:sum:then", expr: "x:sum:now offset 12m"}
+  - {record: "x:slow:chain", expr: "x:slow:sum + x:sum:now"}
   - alert: Rising
     expr: increase(x_total[1h]) > 500
     for: 1m
+- name: slower
+  interval: 3m
+  rules:
+  - {record: "x:slow:sum", expr: "sum(x:growth:2h) + sum(x:sum:now)"}
 """
 STEP_MS, STEPS = 15_000, 4 * 75
 
@@ -90,6 +95,7 @@ def test_the_story_has_results_of_every_rule(undisturbed: Life) -> None:
     found = {row["metric"] for rows in undisturbed.indicators().values() for row in rows}
     assert {f"x:{name}" for name in ("growth:1h", "growth:2h", "series:30m", "ago:5m")} <= found
     assert {"x:top:1h", "x:slope:1h", "x:sum:now", "x:sum:avg_20m", "x:sum:then"} <= found
+    assert {"x:slow:sum", "x:slow:chain"} <= found
     assert undisturbed.alerts()
 
 
