@@ -98,6 +98,24 @@ def test_command(paths: tuple[Path, ...], *, rate_semantics: str) -> None:
     sys.exit(test_rules(paths, RateSemantics(rate_semantics)))
 
 
+@rules_group.command("import")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="the folder that rule files are written into",
+)
+def import_command(paths: tuple[Path, ...], *, out: Path) -> None:
+    """Turn PrometheusRule objects and rendered mixins into rule files; exit 1 where one is refused.
+
+    Example: planewatch rules import kube-prometheus/*.yaml --out my-rules
+    """
+    from streams.rules_import_cli import import_rules  # noqa: PLC0415
+
+    sys.exit(import_rules(paths, out))
+
+
 @rules_group.command("list")
 @configured
 def list_command(settings: Settings) -> None:
