@@ -275,6 +275,8 @@ class RulesSettings(Node):
 
     paths: list[FilePath] = []
     shipped: bool = True
+    # linear: growth between scrapes, conserved; prometheus: extrapolated, for who compares the two.
+    rate_semantics: Literal["linear", "prometheus"] = "linear"
     overrides: list[RuleOverride] = Field([], max_length=1_000)
 
 

@@ -24,8 +24,7 @@ def configured_rules(settings: RulesSettings) -> RuleSet:
         ConfigError: a file cannot be read.
         RuleErrors: rules cannot be used.
     """
-    shipped = shipped_files() if settings.shipped else {}
-    return load_rules(shipped | read_files(settings.paths))
+    return _loaded(settings, read_files(settings.paths))
 
 
 def configured_rule_sets(settings: Settings) -> RuleSets:
@@ -46,8 +45,13 @@ def rule_sets(settings: Settings, yours: Mapping[str, str]) -> RuleSets:
         RuleErrors: rules cannot be used.
     """
     labels = {cluster.id: cluster.labels for cluster in settings.clusters}
-    shipped = shipped_files() if settings.rules.shipped else {}
-    return RuleSets(load_rules({**shipped, **yours}), settings.rules.overrides, labels)
+    return RuleSets(_loaded(settings.rules, yours), settings.rules.overrides, labels)
+
+
+def _loaded(settings: RulesSettings, yours: Mapping[str, str]) -> RuleSet:
+    shipped = shipped_files() if settings.shipped else {}
+    extrapolated = settings.rate_semantics == "prometheus"
+    return load_rules({**shipped, **yours}, extrapolated=extrapolated)
 
 
 def shipped_files() -> dict[str, str]:

@@ -54,22 +54,26 @@ class RuleSet:
     groups: tuple[Group, ...]
     hash: str  # xxh3 of everything that matters
     program: Program = field(compare=False, repr=False)
+    extrapolated: bool = False  # whether rates are those of Prometheus
 
 
-def load_rules(files: Mapping[str, str]) -> RuleSet:
-    """Return the rules of `files` (name: YAML text), or raise RuleErrors with all problems."""
+def load_rules(files: Mapping[str, str], *, extrapolated: bool = False) -> RuleSet:
+    """Return the rules of `files` (name: YAML text), or raise RuleErrors with all problems.
+
+    extrapolated: whether `rate` and `increase` are those of Prometheus, for who compares.
+    """
     problems = Problems()
     groups = read_groups({name: files[name] for name in sorted(files)}, problems)
     count = sum(len(group.rules) for group in groups)
     if count > RULES_MAX:
         problems.add(RuleError(f"{count} rules; at most {RULES_MAX} are kept", file="all files"))
         raise RuleErrors(problems.found)
-    program, errors = compile_rules(tuple(groups))
+    program, errors = compile_rules(tuple(groups), extrapolated=extrapolated)
     for error in errors:
         problems.add(error)
     if problems.found:
         raise RuleErrors(sorted(problems.found, key=lambda error: (error.file, error.line)))
-    return _rule_set(tuple(groups), program)
+    return _rule_set(tuple(groups), program, extrapolated=extrapolated)
 
 
 def read_groups(files: Mapping[str, str], problems: Problems) -> list[Group]:
@@ -77,20 +81,23 @@ def read_groups(files: Mapping[str, str], problems: Problems) -> list[Group]:
     return _unique([group for name in files for group in _file(name, files[name], problems)])
 
 
-def recompiled(groups: tuple[Group, ...]) -> RuleSet:
+def recompiled(groups: tuple[Group, ...], *, extrapolated: bool) -> RuleSet:
     """Return the rule set of groups that were loaded before and changed since.
 
     Raises:
         RuleErrors: one cannot be used as it is now.
     """
-    program, errors = compile_rules(groups)
+    program, errors = compile_rules(groups, extrapolated=extrapolated)
     if errors:
         raise RuleErrors(errors)
-    return _rule_set(groups, program)
+    return _rule_set(groups, program, extrapolated=extrapolated)
 
 
-def _rule_set(groups: tuple[Group, ...], program: Program) -> RuleSet:
-    return RuleSet(groups, _hash([_content(group) for group in groups]), program)
+def _rule_set(groups: tuple[Group, ...], program: Program, *, extrapolated: bool) -> RuleSet:
+    content: list[object] = [_content(group) for group in groups]
+    if extrapolated:
+        content.append("extrapolated")
+    return RuleSet(groups, _hash(content), program, extrapolated)
 
 
 def revised(rule: AlertingRule) -> AlertingRule:

@@ -61,7 +61,8 @@ class RuleSets:
         """Return the rules of a cluster; one that nobody configured has no labels."""
         key = self._applying(cluster)
         if key not in self._made:
-            made = recompiled(overridden(self.loaded.groups, self._chosen(key)))
+            groups = overridden(self.loaded.groups, self._chosen(key))
+            made = recompiled(groups, extrapolated=self.loaded.extrapolated)
             same = (one for one in self._made.values() if one.hash == made.hash)
             self._made[key] = next(same, made)
         return self._made[key]

@@ -73,3 +73,14 @@ def test_list_names_every_rule(tmp_path: Path) -> None:
 def test_every_verb_shows_an_example() -> None:
     for verb in ([], ["run"], ["alerts"], ["rules"], ["rules", "check"], ["rules", "list"]):
         assert "Example: " in CliRunner().invoke(cli, [*verb, "--help"]).output
+
+
+def test_rates_may_be_those_of_prometheus(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(RULES)
+    linear = configured_rules(RulesSettings(paths=[tmp_path], shipped=False))
+    semantics = RulesSettings(paths=[tmp_path], shipped=False, rate_semantics="prometheus")
+
+    extrapolated = configured_rules(semantics)
+
+    assert linear.program.wanted.accumulators and not extrapolated.program.wanted.accumulators
+    assert linear.hash != extrapolated.hash
