@@ -118,14 +118,17 @@ def import_command(paths: tuple[Path, ...], *, out: Path) -> None:
 
 @rules_group.command("list")
 @configured
-def list_command(settings: Settings) -> None:
-    """List all rules that are evaluated, ours and yours.
+@click.option("--live", is_flag=True, help="with what running workers say about them")
+def list_command(settings: Settings, *, live: bool) -> None:
+    """List all rules that are evaluated, ours and yours, and what is overridden.
 
-    Example: planewatch rules list
+    With --live it tells which rules fail, and which read what no target has.
+
+    Example: planewatch rules list --live
     """
     from streams.rules_cli import show  # noqa: PLC0415
 
-    sys.exit(show(settings))
+    sys.exit(show(settings, live=live))
 
 
 if __name__ == "__main__":

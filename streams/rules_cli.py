@@ -15,8 +15,9 @@ from schemas.settings import Settings
 from streams.core.rules.files import AlertingRule, RuleErrors, load_rules
 from streams.core.rules.overrides import Effective, effective
 from streams.rulefiles import configured_rule_sets, read_files
+from streams.rules_live import newest_word
 
-_COLUMNS: Final = (
+_COLUMNS: Final[tuple[str, ...]] = (
     *("kind", "rule", "group", "every", "for", "severity", "file"),
     *("threshold", "clusters", "state"),
 )
@@ -36,23 +37,38 @@ def check(paths: Sequence[Path]) -> int:
     return 0
 
 
-def show(settings: Settings) -> int:
-    """Print the rules of a worker; return 1 where they cannot be used."""
+def show(settings: Settings, *, live: bool = False) -> int:
+    """Print the rules of a worker; return 1 where they cannot be used.
+
+    live: with what running workers say about them.
+
+    Raises:
+        ConfigError: an override cannot be done, or there is no broker.
+        BrokerError: it does not answer.
+    """
     try:
         rules = configured_rule_sets(settings).loaded
     except RuleErrors as error:
         click.echo(error, err=True)
         return 1
-    rows = [_row(one) for one in effective(rules.groups, settings.rules.overrides)]
+    found = [*effective(rules.groups, settings.rules.overrides)]
+    rows, columns = [_row(one) for one in found], _COLUMNS
+    if live:
+        view = newest_word(settings)
+        clusters = ", ".join(view.clusters) or "no cluster: no worker wrote facts lately"
+        click.echo(f"heard of {clusters}", err=True)
+        said = (view.said(one.group.name, one.rule.name) for one in found)
+        rows = [(*row, text) for row, text in zip(rows, said, strict=True)]
+        columns = (*columns, "live")
     out = Console(highlight=False)
     if not out.is_terminal:
         for row in rows:
             click.echo("\t".join(row))
-        return 0
-    table = Table(*_COLUMNS, box=None)
-    for row in rows:
-        table.add_row(*row)
-    out.print(table)
+    else:
+        table = Table(*columns, box=None)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table)
     return 0
 
 

@@ -138,7 +138,8 @@ class ClusterEngine:
             states=saved.alerts,
             seq_floor=saved.seq_floor,
         )
-        made._failing = Failing(position.failures)
+        rules = {rule.name for group in made.rules.groups for rule in group.rules}
+        made._failing = Failing(one for one in position.failures if one.rule in rules)
         made._budget = Budget(position.budget.tokens, position.budget.at_ms)
         made._memory = Memory(made._evaluator, saved.pasts)
         made._schedule.restore(

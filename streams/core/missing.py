@@ -3,7 +3,7 @@ for each rule some of whose selectors match nothing.
 
 The rules this file owns:
 - A selector is judged by the targets that answer and that it can be about. Where there is none,
-  nothing is known, and nothing is said; facts are no target, they come when something happens.
+  nothing is known, and nothing is said. Facts are no target: they come when something happens.
 - What need not be there is not missed: below `absent`, on the right of `unless`, and on that side
   of an `or` that lacks more. Recorded names are the business of the rules that record them.
 """
@@ -24,6 +24,8 @@ EVERY_MS: Final = 60_000
 """Judged at the minutes of event time, said with each step of facts."""
 SERIES_MAX: Final = 1_000
 
+OF_FACTS: Final = ("planewatch_", "ALERTS")
+
 Selectors = frozenset[Selector]
 NOTHING: Final[Selectors] = frozenset()
 
@@ -34,6 +36,8 @@ def missing_inputs(rules: RuleSet, targets: Sequence[Target], t_ms: int) -> list
 
     @cache
     def missed(selector: Selector) -> bool:
+        if selector.name.startswith(OF_FACTS):
+            return False
         asked = [one for one in answering if selector.accepts(one.labels)]
         return bool(asked) and not any(one.has_series(selector) for one in asked)
 

@@ -337,6 +337,29 @@ def test_rules_that_change_under_load_disturb_nothing_else(bus: Bus) -> None:
     until(lambda: bus.log.committed(scrapes, PARTITION, STREAMS) == len(left), bus.stages)
 
 
+def test_what_workers_say_about_their_rules_is_listed(bus: Bus) -> None:
+    file, log = bus.stages.data.parent / "rules.yaml", Log()
+    wrong = "{record: 'misspelt:rate', expr: reqests_total}, {record: many, expr: requests_total}"
+    file.write_text(RULES + f"  - {{name: wrong, limit: 1, rules: [{wrong}]}}\n")
+    for n in range(40):
+        log.scrape(requests([n, n], T0 + n * 5_000, interval_ms=5_000))
+    bus.feed(log.entries)
+    silent = streams(bus, "rules", "list", "--live")
+    bus.stages.start(STREAMS)
+    until(lambda: bus.log.committed(TopicName.SCRAPES, PARTITION, STREAMS) == 40, bus.stages)
+
+    listed = streams(bus, "rules", "list", "--live")
+
+    assert "no worker wrote facts lately" in silent.stderr
+    assert (0, 0, "heard of c1\n") == (silent.returncode, listed.returncode, listed.stderr)
+    rows = [line.split("\t") for line in listed.stdout.splitlines()]
+    said = {row[1]: row[-1] for row in rows if row[-1]}
+    assert "c1: 1 selectors match nothing" == said.pop("misspelt:rate")
+    assert said.pop("many").startswith("c1: failed 1")
+    assert {} == said
+    assert 1 == bus.stages.tail(STREAMS).count("rule fails cluster=c1 rule=many: 2 results")
+
+
 def records_of(bus: Bus) -> dict[str, list[Alert]]:
     """Return all alert records, also those that say something twice."""
     found: dict[str, list[Alert]] = {}

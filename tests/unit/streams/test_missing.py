@@ -56,6 +56,7 @@ def missing(life: Life) -> dict[str, object]:
         ('up{zone="a"}', 1),
         ('reqests_total{job="etcd"}', 0),  # there is no such target
         ('planewatch_no_fact{job="planewatch"}', 0),  # facts come when something happens
+        ("planewatch_no_fact", 0),
         ("absent(reqests_total)", 0),
         ("requests_total or reqests_total", 0),
         ("a or (b / c)", 1),
