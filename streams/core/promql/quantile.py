@@ -84,7 +84,8 @@ def _estimated(context: Context, node: Node, estimate: Estimate) -> Vector:
     values, coverage = np.full(plan.labels.n, np.nan), np.zeros(plan.labels.n)
     present = np.zeros(plan.labels.n, np.bool_)
     for batch in plan.batches:
-        values[batch.groups] = estimate(batch.bounds, source.values[batch.rows])
+        with np.errstate(all="ignore"):  # counts can be infinite: no share of them is a number
+            values[batch.groups] = estimate(batch.bounds, source.values[batch.rows])
         coverage[batch.groups] = source.coverage[batch.rows].mean(axis=1)
         present[batch.groups] = True
     return Vector(plan.labels, values, present, coverage)

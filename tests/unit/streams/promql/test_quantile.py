@@ -129,3 +129,18 @@ def test_fraction_in_an_expression() -> None:
     world = World(["histogram_fraction(-0.5, 1, h_bucket)", "histogram_fraction(0, 1, gone)"])
     world.scrape('h_bucket{le="-1"} 2\nh_bucket{le="1"} 6\nh_bucket{le="+Inf"} 6\n', 0)
     assert world.live(0) == [by_labels({}, 0.5)]
+
+
+@pytest.mark.parametrize(
+    "expression, expected",
+    [
+        ("histogram_quantile(0, h_bucket)", 1.0),
+        ("histogram_quantile(0.5, h_bucket)", math.nan),
+        ("histogram_fraction(0.1, 1, h_bucket)", math.nan),
+        ("histogram_quantile(0.5, -h_bucket)", 1.0),
+    ],
+)
+def test_counts_that_are_infinite_or_below_zero(expression: str, expected: float) -> None:
+    world = World([expression])
+    world.scrape('h_bucket{le="0.1"} 1\nh_bucket{le="1"} +Inf\nh_bucket{le="+Inf"} +Inf\n', 0)
+    assert world.live(0) == [by_labels({}, expected)]
