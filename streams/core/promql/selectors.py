@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-import re2  # type: ignore[import-untyped]  # google-re2 ships no types
 
 from schemas.identity import JOB_ALIASES
 from streams.core.promql.labels import Labels, Mask, Strings
+from streams.core.promql.patterns import compile_pattern
 
 INFINITY: Final = "+Inf"
 
@@ -66,10 +66,7 @@ def _hit(matcher: Matcher) -> Callable[[str], bool]:
     if matcher.op in (Op.EQUAL, Op.NOT_EQUAL):
         wanted = frozenset(spellings(matcher.value))
         return lambda text: not wanted.isdisjoint(spellings(text))
-    try:
-        found = re2.compile(f"(?s:{matcher.value})").fullmatch
-    except re2.error as error:
-        raise ValueError(f"wrong regular expression {matcher.value!r}: {error}") from error
+    found = compile_pattern(f"(?s:{matcher.value})", matcher.value).fullmatch
     return lambda text: any(found(one) is not None for one in spellings(text))
 
 

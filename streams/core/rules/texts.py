@@ -21,7 +21,7 @@ from streams.core.gotemplate.values import (
     type_name,
 )
 from streams.core.gotemplate.vocabulary import Function, Vocabulary
-from streams.core.promql.relabel import compile_pattern, expander
+from streams.core.promql.patterns import compile_pattern, expander
 from streams.core.rules.humanize import (
     humanize,
     humanize1024,
@@ -73,7 +73,7 @@ def _sort_by_label(name: Value, results: Value) -> Value:
 @lru_cache(maxsize=256)
 def _pattern(pattern: str) -> Any:
     try:
-        return compile_pattern(pattern)
+        return compile_pattern(pattern, pattern)
     except ValueError as error:
         raise Mistake(str(error)) from error
 

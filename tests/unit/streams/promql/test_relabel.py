@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.core.promql.relabel import rewriter
+from streams.core.promql.patterns import rewriter
 from tests.evaluation import World
 
 SERIES = 'x{src="value-10",dst="one"} 0\nx{src="value-20",dst="two"} 1\n'
@@ -64,11 +64,19 @@ def test_labels(expression: str, name: str, expected: list[str]) -> None:
     ],
 )
 def test_references_are_expanded_as_go_does(replacement: str, expected: str) -> None:
-    assert rewriter("^(?s:value-(?P<name>.*))$", replacement)("value-10") == expected
+    assert rewriter("value-(?P<name>.*)", replacement)("value-10") == expected
 
 
 def test_a_group_that_took_no_part_is_empty() -> None:
-    assert rewriter("^(?:(a)|b)$", "<$1>")("b") == "<>"
+    assert rewriter("(a)|b", "<$1>")("b") == "<>"
+
+
+def test_a_wrong_pattern_is_told_once_and_as_it_was_written(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(ValueError, match=r"^wrong regular expression '\(': missing \): "):
+        rewriter("(", "")
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
