@@ -2,11 +2,12 @@
 the expression that is planned when rules are loaded, and which of its results a text asks for.
 
 The rule this file owns: what a query reads is known when rules are loaded. Labels of the alert may
-stand only as whole values of `=` matchers of one selector: `up{job="..."}`.
+stand only as values of `=` matchers of the only selector, `up{job="..."}`, and what is around it
+must leave its labels alone, as `rate(x{job="..."}[5m]) > 0` does.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,8 +50,9 @@ class Query:
         return found
 
     def _wanted(self, text: str) -> tuple[Matcher, ...]:
-        selector = _selector(text)
-        if selector is None or _without(selector, self.open) != self.expr:
+        parsed = _parsed(text)
+        selector = _selector(parsed)
+        if selector is None or _without(parsed, selector, self.open) != self.expr:
             raise QueryError(f"query: {text!r} was not known when the rules were loaded")
         return tuple(
             Matcher(name, Op.EQUAL, value)
@@ -61,21 +63,23 @@ class Query:
 
 def query_of(one: str, other: str) -> Query:
     """Return the query whose texts are these with different labels."""
+    parsed = _parsed(one)
     if one == other:
-        return Query(one, descending=_order(_parsed(one)))
-    left, right = _selector(one), _selector(other)
+        return Query(one, descending=_order(parsed))
+    beside = _parsed(other)
+    left, right = _selector(parsed), _selector(beside)
     if left is None or right is None or len(_matchers(left)) != len(_matchers(right)):
         raise QueryError(
-            "query: labels and values may only stand in the matchers of one selector, "
-            'as in printf `up{job="%s"}` $labels.job'
+            "query: labels and values may only stand in the matchers of the only selector, "
+            'as in printf `up{job="%s"}` $labels.job, and not below an aggregation'
         )
-    pairs = list(zip(_matchers(left), _matchers(right), strict=False))
-    open_names = tuple(dict.fromkeys(mine[0] for mine, theirs in pairs if mine != theirs))
-    closed = all(op == "=" for name, op, _ in _matchers(left) if name in open_names)
-    expr = _without(left, open_names)
-    if not closed or "__name__" in open_names or expr != _without(right, open_names):
+    pairs = zip(_matchers(left), _matchers(right), strict=True)
+    names = tuple(dict.fromkeys(mine[0] for mine, theirs in pairs if mine != theirs))
+    closed = all(op == "=" for name, op, _ in _matchers(left) if name in names)
+    expr = _without(parsed, left, names)
+    if not closed or "__name__" in names or expr != _without(beside, right, names):
         raise QueryError('query: labels and values may only be compared with =, as in job="..."')
-    return Query(expr, open_names)
+    return Query(expr, names, _order(parsed))
 
 
 def _parsed(text: str) -> ast.Expr:
@@ -85,11 +89,21 @@ def _parsed(text: str) -> ast.Expr:
         raise QueryError(f"query: {text!r}: {error}") from error
 
 
-def _selector(text: str) -> ast.VectorSelector | None:
-    parsed = _unwrapped(_parsed(text))
-    if not isinstance(parsed, ast.VectorSelector) or parsed.offset or parsed.at:
-        return None
-    return parsed
+def _selector(expr: ast.Expr) -> ast.VectorSelector | None:
+    """Return the only selector, where all around it leaves its labels alone."""
+    if isinstance(expr, ast.VectorSelector):
+        return None if expr.offset or expr.at else expr
+    if isinstance(expr, ast.MatrixSelector):
+        return _selector(expr.vector_selector)
+    if isinstance(expr, ast.ParenExpr | ast.UnaryExpr):
+        return _selector(expr.expr)
+    parts: list[ast.Expr] = []
+    if isinstance(expr, ast.BinaryExpr):
+        parts = [expr.lhs, expr.rhs]
+    elif isinstance(expr, ast.Call) and expr.func.name not in _RELABELLING:
+        parts = list(expr.args)
+    inner = [part for part in parts if not isinstance(part, ast.NumberLiteral)]
+    return _selector(inner[0]) if len(inner) == 1 else None
 
 
 def _unwrapped(expr: ast.Expr) -> ast.Expr:
@@ -103,17 +117,12 @@ def _matchers(selector: ast.VectorSelector) -> Matchers:
     return list(found)
 
 
-def _without(selector: ast.VectorSelector, names: Sequence[str]) -> str:
-    """Return the text of a selector without the matchers on these labels."""
-    return "".join(_pieces(selector, names))
-
-
-def _pieces(selector: ast.VectorSelector, names: Sequence[str]) -> Iterator[str]:
+def _without(expr: ast.Expr, selector: ast.VectorSelector, names: Sequence[str]) -> str:
+    """Return the text of an expression without its selector's matchers on these labels."""
     kept = [one for one in _matchers(selector) if one[0] not in names]
-    yield selector.name or ""
-    yield "{"
-    yield ",".join(f"{name}{op}{quoted(value)}" for name, op, value in kept)
-    yield "}"
+    matchers = ",".join(f"{name}{op}{quoted(value)}" for name, op, value in kept)
+    wider = f"{selector.name or ''}{{{matchers}}}"
+    return str(expr.prettify()).replace(selector.prettify(), wider, 1)
 
 
 def _order(expr: ast.Expr) -> bool | None:
@@ -131,6 +140,9 @@ def _rank(value: float, *, descending: bool) -> tuple[bool, float]:
     return False, -value if descending else value
 
 
+_RELABELLING: Final = frozenset(
+    ("absent", "absent_over_time", "histogram_fraction", "histogram_quantile", "scalar", "vector")
+)
 _OPS: Final = {
     "MatchOp.Equal": "=",
     "MatchOp.NotEqual": "!=",

@@ -42,6 +42,8 @@ def texts(one: Evaluator, t_ms: int) -> list[str]:
         ('{{ query "half:y" | first | value }}', "1.5"),
         ('{{ printf `x{s="%s"}` $labels.s | query | first | label "t" }}', "of a"),
         ('{{ (query "increase(x[10s])" | first).Value }}', "3"),
+        ('{{ printf `increase(x{s="%s"}[10s])` $labels.s | query | first | value }}', "3"),
+        ('{{ printf `increase(x{s="%s"}[10s])` $labels.t | query | len }}', "0"),
         ('{{ range query "sort_desc(z)" }}{{ .Value }};{{ end }}', "3;2;1;"),
     ],
 )

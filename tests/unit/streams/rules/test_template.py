@@ -98,6 +98,24 @@ def test_a_query_may_compare_labels_of_the_alert(source: str, job: str, expected
 
 
 @pytest.mark.parametrize(
+    "source, expr",
+    [
+        ("rate(x{a=`b`,job=`%s`}[5m])", 'rate(x{a="b"}[5m])'),
+        ("clamp_min(-(x{job=`%s`}), 1) > 2", "clamp_min(-(x{}), 1) > 2"),
+        ("sort_desc(x{job=`%s`})", "sort_desc(x{})"),
+    ],
+)
+def test_labels_may_stand_below_what_leaves_labels_alone(source: str, expr: str) -> None:
+    template = Template(
+        f'{{{{ range printf "{source}" $labels.job | query }}}}{{{{ .Value }}}} {{{{ end }}}}'
+    )
+    assert template.queries == (expr,)
+    found = {expr: [({"job": "a", "i": "1"}, 1.0), ({"job": "b"}, 2.0), ({"job": "a"}, 3.0)]}
+    order = "3 1 " if source.startswith("sort") else "1 3 "
+    assert template.render({"job": "a"}, 0.0, found.__getitem__) == order
+
+
+@pytest.mark.parametrize(
     "job", ['etcd",role="y', 'x"} or up{job="etcd', "no such job", 'etcd",role="x",other="1', "\\"]
 )
 def test_a_label_cannot_change_what_a_query_asks(job: str) -> None:
@@ -167,8 +185,11 @@ def test_a_query_that_a_value_chooses_says_that_it_was_not_known() -> None:
         ('{{ match "(" $labels.verb }}', "wrong regular expression '('"),
         ('{{ printf "%[1]d" 1 }}', "printf: %[ is not supported"),
         ("{{ query `q{` | len }}", "query: 'q{': not PromQL"),
-        ("{{ query $labels.q | len }}", "labels and values may only stand in the matchers"),
-        ("{{ printf `q > %v` $value | query | len }}", "labels and values may only stand in"),
+        ("{{ query $labels.q | len }}", "may only stand in the matchers of the only"),
+        ("{{ printf `q > %v` $value | query | len }}", "may only be compared with ="),
+        ("{{ printf `sum(q{a=\"%s\"})` $labels.a | query | len }}", "not below an aggregation"),
+        ("{{ printf `absent(q{a=\"%s\"})` $labels.a | query | len }}", "may only stand in"),
+        ("{{ printf `q{a=\"%s\"} + on(a) q` $labels.a | query | len }}", "may only stand in"),
         ("{{ printf `q{a=~\"%s\"}` $labels.a | query | len }}", "may only be compared with ="),
         ("{{ printf `q%s{a=\"b\"}` $labels.a | query | len }}", "may only be compared with ="),
         ("{{ printf `q{a=\"%s\"} offset 5m` $labels.a | query | len }}", "may only stand in"),
