@@ -308,10 +308,15 @@ class ClusterEngine:
         active = self._evaluator.evaluate_alerts(t_ms)
         self._note_failures("", self._evaluator.alert_failures, out)
         present = partial(self._evaluator.inputs_present, t_ms=t_ms)
-        self._update_alerts(out, active, t_ms, present)
+        self._update_alerts(out, active, t_ms, present, self._evaluator.unjudged)
 
     def _update_alerts(
-        self, out: Outputs, active: Sequence[ActiveAlert], t_ms: int, present: Present
+        self,
+        out: Outputs,
+        active: Sequence[ActiveAlert],
+        t_ms: int,
+        present: Present,
+        unjudged: frozenset[str] = frozenset(),
     ) -> None:
         changed = self._book.update(
             active,
@@ -319,6 +324,7 @@ class ClusterEngine:
             watermark_ms=self._watermark.frontier() or self._watermark.newest_ms,
             present=present,
             cluster_info=self._info,
+            unjudged=unjudged,
         )
         for alert in changed:
             out.count(Metric.ALERTS_PUBLISHED, status=alert.status)

@@ -6,8 +6,8 @@ The rules this file owns:
   order of their names, so results do not depend on who was scraped first.
 - `cluster` is on every result, also on that of `absent` and `vector`. Where the cluster has no
   name (the stories of rule tests), nothing is added and nothing is taken away.
-- A rule that fails, or gives more results than its limit, fails alone and visibly. A failed
-  alerting rule says again what it said before: a failure ends no alert.
+- A rule that fails, or gives more results than its limit, fails alone and visibly. Nothing is
+  known then about its alerts: they stay as they are.
 - An alert that saw less than half of its window stays inactive.
 """
 
@@ -109,6 +109,7 @@ class Evaluator:
         self._coverage_min = coverage_min  # of its window, below which no alert is believed
         self._own = {"cluster": cluster} if cluster else {}  # labels of all that is here
         self.alert_failures: Failures = ()  # of the last evaluate_alerts
+        self.unjudged: frozenset[str] = frozenset()  # ids of the rules that failed then
         self._program = rules.program
         self._plans = {plan.rule.id: plan for plan in self._program.alerts}
         self._strings = Strings()
@@ -120,7 +121,6 @@ class Evaluator:
         self._pasts: dict[str, Past] = {}  # of targets that have not been seen since the restart
         self._kept = Kept()
         self._judged: dict[str, tuple[Vector, tuple[ActiveAlert, ...]]] = {}  # by rule id
-        self._active: dict[str, tuple[ActiveAlert, ...]] = {}  # by rule id, as last evaluated
 
     def accept(self, scrape: Scrape) -> None:
         """Take one scrape; they come in tick order per target, failed ones too."""
@@ -262,16 +262,15 @@ class Evaluator:
     def evaluate_alerts(self, t_ms: int) -> tuple[ActiveAlert, ...]:
         """Evaluate all alerting rules now, each target's window ending at its newest sample."""
         context = self._context(t_ms, live=True)
-        failures: list[tuple[str, str]] = []
+        failures: dict[str, tuple[str, str]] = {}
+        active: list[ActiveAlert] = []
         for plan in self._program.alerts:
             try:
-                self._active[plan.rule.id] = self._alerts(context, plan)
+                active += self._alerts(context, plan)
             except EvaluationError as error:
-                failures.append((plan.rule.name, str(error)))
-        self.alert_failures = tuple(failures)
-        return tuple(
-            alert for plan in self._program.alerts for alert in self._active.get(plan.rule.id, ())
-        )
+                failures[plan.rule.id] = plan.rule.name, str(error)
+        self.alert_failures, self.unjudged = tuple(failures.values()), frozenset(failures)
+        return tuple(active)
 
     def _alerts(self, context: Context, plan: AlertPlan) -> tuple[ActiveAlert, ...]:
         found = _as_vector(context, plan.node)

@@ -92,10 +92,12 @@ class AlertBook:
         watermark_ms: int,
         present: Present,
         cluster_info: ClusterInfo | None = None,
+        unjudged: frozenset[str] = frozenset(),
     ) -> list[Alert]:
         """Return the records to publish: firing, resolved, unknown.
 
         active: what one evaluation found, as of t_ms; of two with the same labels the first counts.
+        unjudged: ids of rules that could not be evaluated; their alerts stay as they are.
         """
         place = Place(self.cluster, self.epoch, t_ms, watermark_ms, cluster_info)
         found: dict[str, ActiveAlert] = {}
@@ -104,7 +106,11 @@ class AlertBook:
             found.setdefault(fingerprint(one.labels), one)
             self._rules[one.rule.id] = one.rule
         records = [self._active(key, one, place) for key, one in found.items()]
-        left = [key for key, one in self._states.items() if one.alive and key not in found]
+        left = [
+            key
+            for key, one in self._states.items()
+            if one.alive and key not in found and one.rule_id not in unjudged
+        ]
         for key in sorted(left):  # a restored book has another order
             state = self._states[key]
             if state.open:

@@ -89,5 +89,23 @@ def test_counts_go_on_after_a_crash() -> None:
     assert any("Many" in str(row["labels"]) for row in rows)
 
 
+def test_a_failure_neither_ends_nor_begins_an_alert_also_over_a_crash() -> None:
+    rule = "{alert: Many, expr: requests_total > 0, for: 10s}"
+    text = f"groups: [{{name: g, limit: 2, rules: [{rule}]}}]"
+    log, lives = Log(), [Life(Context(RuleSets(rules(text)), 660_000)) for _ in range(2)]
+    counts = [1, 1, 1, 1, 3, 3, 3, 3, 3, 1, 1, 0]  # of series; 3 are too many
+    for n, count in enumerate(counts):
+        log.scrape(requests([1] * count or [0], T + n * 5_000))
+    for number, entry in enumerate(log.entries, 1):
+        for life in lives:
+            life.take(entry)
+        if number in {6, 7}:
+            lives[1].crash(log.entries[:number])
+
+    alerts = [(one.status, one.updated_at_ms - T) for one in lives[0].alerts().values()]
+    assert [("firing", 10_000), ("resolved", 55_000)] == alerts
+    assert lives[0].alerts() == lives[1].alerts()
+
+
 def shown(failing: Failing) -> list[tuple[str, str, float]]:
     return [(one.labels["rule"], one.labels["reason"], one.value) for one in failing.samples()]

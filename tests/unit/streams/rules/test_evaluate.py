@@ -135,15 +135,19 @@ def test_limits_of_the_configuration_hold_where_a_group_states_none() -> None:
     assert one.alert_failures == (("A", "3 results; at most 2 are allowed"),)
 
 
-def test_a_failed_alerting_rule_says_again_what_it_said_before() -> None:
+def test_a_failed_alerting_rule_says_nothing_and_is_known() -> None:
     one = evaluator("{alert: A, expr: y * on(s) z}\n{alert: B, expr: y}")
     one.accept(scrape('y{s="a"} 2\nz{s="a"} 2\n', 0))
     assert [alert.value for alert in one.evaluate_alerts(0)] == [4.0, 2.0]
     one.accept(scrape('y{s="a"} 3\nz{s="a",t="1"} 2\nz{s="a",t="2"} 2\n', STEP))
-    assert [alert.value for alert in one.evaluate_alerts(STEP)] == [4.0, 3.0]
+    assert [alert.value for alert in one.evaluate_alerts(STEP)] == [3.0]
+    assert one.unjudged == {"g/A"}
     ((rule, why),) = one.alert_failures
     assert rule == "A"
     assert "several series" in why
+    one.accept(scrape('y{s="a"} 3\nz{s="a"} 2\n', 2 * STEP))
+    assert [alert.value for alert in one.evaluate_alerts(2 * STEP)] == [6.0, 3.0]
+    assert one.unjudged == frozenset()
 
 
 def test_rule_labels_that_make_two_alerts_the_same_fail() -> None:
