@@ -212,7 +212,7 @@ def test_indicators_equal_an_independent_computation(story: Story) -> None:
                 servers,
                 requests,
                 lambda _: True,
-                ("verb", "resource", "code"),
+                ("instance", "verb", "group", "resource", "scope", "code"),
                 t_ms=t_ms,
                 window_ms=300_000,
             ),
