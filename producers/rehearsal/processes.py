@@ -9,6 +9,7 @@ from producers.rehearsal.catalogue import KUBERNETES
 from producers.rehearsal.curves import Floats
 from producers.rehearsal.exposition import Family
 from producers.rehearsal.families import Moving, counted, gauge
+from producers.rehearsal.story import CORES
 
 GO: Final = "go1.26.8"
 HEAP_SHARE: Final = 0.62  # of resident memory
@@ -45,6 +46,7 @@ def process_gauges(start_s: float, resident_bytes: float, goroutines: float) -> 
         "go_goroutines": ("Goroutines.", round(goroutines)),
         "go_memstats_alloc_bytes": ("Bytes allocated and in use.", heap),
         "go_memstats_heap_inuse_bytes": ("Heap bytes in use.", round(heap * 1.15)),
+        "go_sched_gomaxprocs_threads": ("Threads that run Go code at once.", round(CORES)),
         "go_threads": ("OS threads.", 21),
         "process_max_fds": ("Most open files.", 1_048_576),
         "process_open_fds": ("Open files.", 240),
