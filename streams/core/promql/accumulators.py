@@ -85,6 +85,7 @@ class Groups:
     ended_ms: Floats = field(default_factory=lambda: np.zeros(0))  # of its forgotten rows
     columns: dict[str, Codes] = field(default_factory=dict)  # kept labels of each group
     since_ms: int = 0  # of the first scrape that was counted
+    rowless: bool = False  # whether a group may have no row
     _numbers: dict[tuple[int, ...], int] = field(default_factory=dict)
     _view: tuple[int, View] | None = None
 
@@ -259,7 +260,7 @@ class Groups:
 
     def restore(self, past: GroupsPast, strings: Strings, slots: int) -> Index:
         """Take the groups of before; return their old slots, whose new ones begin at `slots`."""
-        self.since_ms = past.since_ms
+        self.since_ms, self.rowless = past.since_ms, True
         self.columns = columns_of(past.table, strings)
         shapes = [WHOLE if one is None else strings.code(one) for one in past.bounds]
         self.shapes, self.width = np.array(shapes, np.int64), np.array(past.width, np.int64)
@@ -280,6 +281,7 @@ class Groups:
         rows: the new number of each row of the series, or -1; before_ms: no window begins before;
         slots: how many are taken by others before.
         """
+        self.rowless = True
         gone = rows[self.rows] < 0
         np.minimum.at(self.born_ms, self.of[gone], series.born_ms[self.rows[gone]])
         np.maximum.at(self.ended_ms, self.of[gone], series.dead_ms[self.rows[gone]])

@@ -40,6 +40,7 @@ class Window:
     newest_ms: int  # the scrape that ends it
     present: Mask  # of each row
     coverage: Floats  # of each row
+    whole: bool  # all rows are there, and were watched all the time
 
     def since(self, since_ms: int) -> float:
         """Return the share that was watched by who watches since then."""
@@ -137,6 +138,8 @@ class Counters:
         if key not in self._increases:
             self._increases[key] = bank.history.increase(window.begin_ms, window.end_ms, bank.slots)
         view = groups.view(self._strings, constants)
+        if window.whole and not bank.long and not groups.rowless:
+            return Vector(view.labels, view.gather(self._increases[key]), *view.labels.ones)
         present, coverage = groups.shown(
             window.present, window.coverage, window.begin_ms, window.newest_ms
         )
@@ -203,7 +206,8 @@ class Counters:
         # A series that was born while we watched is known to have been 0 before.
         since = np.where(series.from_zero, begin_ms, np.maximum(series.born_ms, begin_ms))
         coverage = np.clip((min(newest_ms, end_ms) - since) / width_ms, 0.0, 1.0)
-        return Window(begin_ms, end_ms, newest_ms, present, coverage)
+        whole = bool(present.all() and (coverage == 1.0).all())
+        return Window(begin_ms, end_ms, newest_ms, present, coverage, whole)
 
     def forget(self, newest_ms: int) -> bool:
         """Drop what no window needs when the newest scrape was at `newest_ms`.

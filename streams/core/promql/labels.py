@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 NAME: Final = "__name__"
-PLANS_MAX: Final = 64
+PLANS_MAX: Final = 1_000
 """Remembered plans of one table. Beyond it all are forgotten and made again: correct, slower."""
 
 T = TypeVar("T")
@@ -71,6 +71,19 @@ class Labels:
                 self._plans.clear()
             self._plans[key] = make()
         return cast(T, self._plans[key])
+
+    def latest(self, kind: object, key: object, make: Callable[[], T]) -> T:
+        """Return what `make` returned for the same key the last time; one key of a kind is kept."""
+        before = cast(tuple[object, T] | None, self._plans.get(kind))
+        if before is None or before[0] != key:
+            before = (key, make())
+            self._plans[kind] = before
+        return before[1]
+
+    @property
+    def ones(self) -> tuple[Mask, Floats]:
+        """All rows are present, and all are fully covered; nobody may write to them."""
+        return self.once("ones", lambda: (np.ones(self.n, np.bool_), np.ones(self.n)))
 
     def column(self, name: str) -> Codes:
         """Return the codes of a label; all 0 where the table lacks it."""

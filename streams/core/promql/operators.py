@@ -126,8 +126,12 @@ class Vectors(Node):
             return self.matching.result(table)
         if not self.matching.include:
             return table
-        key = ("include", one, self.matching.include, partner.tobytes())
-        return table.once(key, lambda: _included(table, one, partner, self.matching.include))
+        kind = ("include", one, self.matching.include)
+        return table.latest(
+            kind,
+            partner.tobytes(),
+            lambda: _included(table, one, partner, self.matching.include),
+        )
 
 
 def _included(table: Labels, one: Labels, partner: Index, names: tuple[str, ...]) -> Labels:

@@ -77,8 +77,9 @@ def _estimated(context: Context, node: Node, estimate: Estimate) -> Vector:
     if not source.n:
         return NOTHING
     here = source.present
-    plan = source.labels.once(
-        ("histograms", here.tobytes()),
+    plan = source.labels.latest(
+        "histograms",
+        here.tobytes(),
         lambda: _histograms(source.labels, np.flatnonzero(here), context.strings),
     )
     values, coverage = np.full(plan.labels.n, np.nan), np.zeros(plan.labels.n)

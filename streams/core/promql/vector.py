@@ -52,16 +52,14 @@ NOTHING: Final = Vector(EMPTY, np.zeros(0), np.zeros(0, np.bool_), np.zeros(0))
 
 def vector(labels: Labels, values: Floats) -> Vector:
     """Return a vector whose rows are all present and fully covered."""
-    return Vector(labels, values, np.ones(labels.n, np.bool_), np.ones(labels.n))
+    return Vector(labels, values, *labels.ones)
 
 
 def union(vectors: Sequence[Vector]) -> Vector:
     """Return the rows of all vectors, one after the other."""
-    filled = [one for one in vectors if one.n]
-    if not filled:
-        return NOTHING
-    if len(filled) == 1:
-        return filled[0]
+    filled = [one for one in vectors if one.labels.n]
+    if len(filled) < 2:
+        return filled[0] if filled else NOTHING
     return Vector(
         stack([one.labels for one in filled]),
         np.concatenate([one.values for one in filled]),

@@ -24,10 +24,10 @@ class Block:
 
     def gather(self, values: Floats) -> Floats:
         """Return the values of all rows, one after the other."""
-        found = values[self.index]
-        if self.bounds is not None:
-            found = np.cumsum(found, axis=1)[:, self.bounds]
-        return found.reshape(-1)
+        if self.bounds is None:
+            return values[self.index.reshape(-1)]
+        found = np.cumsum(values[self.index], axis=1)
+        return (found if self.bounds.all() else found[:, self.bounds]).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class View:
         """Return the value of each row of the table."""
         if not self.blocks:
             return np.zeros(0)
-        return np.concatenate([block.gather(values) for block in self.blocks])
+        parts = [block.gather(values) for block in self.blocks]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 NOTHING = View(EMPTY, np.zeros(0, np.int64), ())
