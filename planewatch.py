@@ -50,7 +50,7 @@ STAGE_VERBS: Final = {
         "topics",
         "Compare the topics of the broker with the plan; create them.",
     ),
-    "rules": ("streams", "rules", "Check and list rule files."),
+    "rules": ("streams", "rules", "Check, test, list and import rule files."),
     "alerts": ("streams", "alerts", "Show the newest state of each alert, or follow the topic."),
     "query": ("sinks", "query", "Ask the tables by a named query or by read-only SQL."),
     "migrate": ("sinks", "migrate", "Bring the tables to this release."),

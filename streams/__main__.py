@@ -69,11 +69,11 @@ def rules_group() -> None:
 @rules_group.command("check")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check_command(paths: tuple[Path, ...]) -> None:
-    """Tell everything that is wrong with rule files, or folders of them; exit 1 where there is.
+    """Tell what is wrong with rule files and what they cost; exit 1 where one is wrong.
 
     Example: planewatch rules check my-rules/ more.yaml
     """
-    from streams.rules_cli import check  # noqa: PLC0415
+    from streams.rules_check_cli import check  # noqa: PLC0415
 
     sys.exit(check(paths))
 

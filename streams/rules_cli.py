@@ -1,10 +1,8 @@
-"""Check and list rules for people. In: paths, settings. Out: lines, a table, an exit code.
+"""List rules for people. In: settings. Out: lines or a table, an exit code.
 
-The rule this file owns: a problem is told as file:line, as compilers do.
+The rule this file owns: what a worker would evaluate is listed, or why it would not start.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import click
@@ -12,29 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.settings import Settings
-from streams.core.rules.files import AlertingRule, RuleErrors, load_rules
+from streams.core.rules.files import AlertingRule, RuleErrors
 from streams.core.rules.overrides import Effective, effective
-from streams.rulefiles import configured_rule_sets, read_files
+from streams.rulefiles import configured_rule_sets
 from streams.rules_live import newest_word
 
 _COLUMNS: Final[tuple[str, ...]] = (
     *("kind", "rule", "group", "every", "for", "severity", "file"),
     *("threshold", "clusters", "state"),
 )
-
-
-def check(paths: Sequence[Path]) -> int:
-    """Print what is wrong with these files; return 1 where something is."""
-    files = read_files(paths)
-    try:
-        rules = load_rules(files)
-    except RuleErrors as error:
-        for one in error.errors:
-            click.echo(one, err=True)
-        return 1
-    count = sum(len(group.rules) for group in rules.groups)
-    click.echo(f"{len(files)} files, {len(rules.groups)} groups, {count} rules: good")
-    return 0
 
 
 def show(settings: Settings, *, live: bool = False) -> int:

@@ -1,7 +1,7 @@
 """Import other people's rules for people. In: files, a folder. Out: rule files, lines, a code.
 
-The rule this file owns: each object becomes one file of its own name in the folder; an import that
-is repeated writes the same files again.
+The rules this file owns: each object becomes one file of its own name in the folder, and an import
+that is repeated writes the same files again; what cannot be read keeps nothing else from it.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,16 @@ HEAD = "# Written by `planewatch rules import` from {source}; import again rathe
 
 def import_rules(paths: Sequence[Path], out: Path) -> int:
     """Write rule files into `out` and say what became of each rule; 1 where one was refused."""
-    try:
-        texts = read_files(paths)
-    except ConfigError as error:
-        for problem in error.problems:
-            click.echo(problem.message, err=True)
-        return 1
-    out.mkdir(parents=True, exist_ok=True)
+    texts: dict[str, str] = {}
     rules = refused = 0
+    for path in paths:
+        try:
+            texts |= read_files([path])
+        except ConfigError as error:
+            refused += len(error.problems)
+            for problem in error.problems:
+                click.echo(problem.message, err=True)
+    out.mkdir(parents=True, exist_ok=True)
     written: dict[Path, str] = {}
     for name, text in texts.items():
         for one in imported(Path(name).stem, text):

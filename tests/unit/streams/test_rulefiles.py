@@ -55,7 +55,8 @@ def test_check_says_where_and_exits_1(tmp_path: Path) -> None:
 
     assert 1 == wrong.exit_code
     assert "wrong.yaml:5: " in wrong.output
-    assert (0, "1 files, 3 groups, 9 rules: good\n") == (good.exit_code, good.output)
+    assert 0 == good.exit_code
+    assert good.output.endswith("1 files, 3 groups, 9 rules: good\n")
 
 
 def test_list_names_every_rule(tmp_path: Path) -> None:
