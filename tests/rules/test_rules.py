@@ -5,6 +5,7 @@ runs them twice: as `planewatch rules test` does, and with the rates of a worker
 differ a little, so that texts are left out.
 """
 
+import re
 import subprocess
 from dataclasses import replace
 from functools import partial
@@ -61,6 +62,25 @@ def test_every_alert_has_a_firing_and_a_silent_story() -> None:
     alerts = {plan.rule.alert for plan in shipped().program.alerts}
     assert alerts == told[True]
     assert alerts - NEVER_SILENT <= told[False]
+
+
+def test_every_indicator_has_a_value_that_was_worked_out() -> None:
+    """Asked for by its name, or read by another that is."""
+    asked = " ".join(
+        check["expr"] for story in stories() for check in story.get("promql_expr_test", [])
+    )
+    records = [rule for rules in shipped().program.records.values() for rule, _ in rules]
+    told = {rule.record for rule in records if _names(rule.record, asked)}
+    told |= {
+        rule.record
+        for rule in records
+        if any(_names(rule.record, one.expr) for one in records if one.record in told)
+    }
+    assert {rule.record for rule in records} == told
+
+
+def _names(record: str, text: str) -> bool:
+    return re.search(rf"(?<![\w:]){record}(?![\w:])", text) is not None
 
 
 def test_every_alert_says_what_to_do() -> None:
