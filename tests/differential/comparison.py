@@ -9,7 +9,7 @@ error. A recording rule renames its results and `cluster` is on all of ours, so 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -107,17 +107,23 @@ def ours(
     """Return what our engine says at the instants."""
     rules = rules_for(expressions, extrapolated=extrapolated)
     evaluator, found = Evaluator(rules, CLUSTER), Answers()
-    bodies: dict[str, Body] = {}
     waiting = list(instants)
-    for endpoint, poll in world.polls():
+    for now_ms, scraped in accepted(world):
         # All targets are polled within one step: a later poll means that all are past the instant.
-        while waiting and poll.t_ms > waiting[0] + STEP_MS:
+        while waiting and now_ms > waiting[0] + STEP_MS:
             t_ms = waiting.pop(0)
             group = evaluator.evaluate_records(rules.groups[0], t_ms)
-            found |= _answers(group, expressions, t_ms)
-        evaluator.accept(_scrape(endpoint, poll, bodies))
+            found |= answers(group, expressions, t_ms)
+        evaluator.accept(scraped)
     assert not waiting, "the world ends too early"
     return found
+
+
+def accepted(world: World) -> Iterator[tuple[int, Scrape]]:
+    """Yield all scrapes as our engine takes them, with their times."""
+    bodies: dict[str, Body] = {}
+    for endpoint, poll in world.polls():
+        yield poll.t_ms, _scrape(endpoint, poll, bodies)
 
 
 def _scrape(endpoint: Endpoint, poll: Poll, bodies: dict[str, Body]) -> Scrape:
@@ -137,7 +143,8 @@ def _scrape(endpoint: Endpoint, poll: Poll, bodies: dict[str, Body]) -> Scrape:
     )
 
 
-def _answers(group: GroupResult, expressions: Sequence[str], t_ms: int) -> Answers:
+def answers(group: GroupResult, expressions: Sequence[str], t_ms: int) -> Answers:
+    """Return what an evaluation of `rules_for` recorded."""
     found: dict[str, dict[LabelSet, float]] = {}
     for row in group.rows.to_pylist():
         labels = {name: row[name] for name in CORE_LABELS if row[name]} | parse_labels(
@@ -145,14 +152,14 @@ def _answers(group: GroupResult, expressions: Sequence[str], t_ms: int) -> Answe
         )
         found.setdefault(row["metric"], {})[_label_set(labels)] = row["value"]
     errors = dict(group.failures)
-    answers = Answers()
+    told = Answers()
     for i, expr in enumerate(expressions):
         results = found.get(f"r:{i}:x", {})
         nans = {labels for labels, flag in found.get(f"r:{i}:nan", {}).items() if flag}
-        answers[expr, t_ms] = Answer(
+        told[expr, t_ms] = Answer(
             {**dict.fromkeys(nans, math.nan), **results}, errors.get(f"r:{i}:x", "")
         )
-    return answers
+    return told
 
 
 def prometheus(server: Prometheus, expressions: Sequence[str], instants: Sequence[int]) -> Answers:

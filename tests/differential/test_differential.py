@@ -29,6 +29,7 @@ from tests.differential.comparison import (
     prometheus,
     refusals,
 )
+from tests.differential.edges import EDGES
 from tests.differential.estimates import estimates
 from tests.differential.grammar import expressions, has_rate
 from tests.differential.sources import make
@@ -39,6 +40,7 @@ WILD: Final = at(75, 300, 607, 900, 1_213, 1_500, 1_801.5, 2_100, 2_385)
 """Instants on the scrape grid and off it, from before the first window is full."""
 SETTLED: Final = at(2_790, 2_907, 3_000.5, 3_150, 3_270)
 """Instants at which no window begins before the world."""
+SEEDS: Final = (1, 2, 3)
 SHOWN: Final = 20
 """Mismatches that a failing test prints."""
 
@@ -52,7 +54,7 @@ class Asked:
     seed: int
 
 
-@pytest.fixture(scope="module", params=[1, 2, 3])
+@pytest.fixture(scope="module", params=SEEDS)
 def wild(request: pytest.FixtureRequest, prometheus_program: Path) -> Iterator[Asked]:
     """A world in which everything happens."""
     yield from _asked(request.param, steady=False)
@@ -73,9 +75,12 @@ def _asked(seed: int, *, steady: bool) -> Iterator[Asked]:
 
 
 def every_expression(seed: int, *, rates: bool, count: int) -> list[str]:
-    """Return the listed expressions and `count` generated ones, with rates or without."""
-    written = [one for one in (*listed.RULES, *listed.systematic()) if has_rate(one) == rates]
-    return list(dict.fromkeys([*written, *expressions(seed, count, rates=rates)]))
+    """Return the listed expressions, each edge in one of the worlds, and `count` generated ones;
+    all with rates, or all without.
+    """
+    written = [*listed.RULES, *listed.systematic(), *EDGES[seed % len(SEEDS) :: len(SEEDS)]]
+    fitting = [one for one in written if has_rate(one) == rates]
+    return list(dict.fromkeys([*fitting, *expressions(seed, count, rates=rates)]))
 
 
 def told(found: Sequence[Mismatch]) -> str:
@@ -89,8 +94,8 @@ def results_of(answers: Answers) -> float:
 
 
 def test_nothing_that_is_generated_is_refused() -> None:
-    every = [*listed.RULES, *listed.systematic()]
-    for seed in (1, 2, 3):
+    every = [*listed.RULES, *listed.systematic(), *EDGES]
+    for seed in SEEDS:
         every += [one for rates in (True, False) for one in expressions(seed, 300, rates=rates)]
     assert refusals(every) == {}
 
