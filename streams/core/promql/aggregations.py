@@ -26,6 +26,8 @@ CANCELLED: Final = 1e-3
 def sums(values: Floats, groups: Index, n: int) -> Floats:
     """Return the sum of each group."""
     total = np.bincount(groups, values, n).astype(np.float64, copy=False)
+    if len(values) and values.min() >= 0:
+        return total  # nothing cancels out
     doubtful = np.abs(total) < CANCELLED * np.bincount(groups, np.abs(values), n)
     for group in np.flatnonzero(doubtful).tolist():
         with contextlib.suppress(OverflowError):  # then the plain sum stays
@@ -102,6 +104,8 @@ def folded(source: Vector, grouping: Grouping, fold: Fold) -> Vector:
     if not source.n:
         return NOTHING
     table, groups = grouping.groups(source.labels)
+    if source.whole:  # so is each group
+        return Vector(table, fold(source.values, groups, table.n), *table.ones)
     values, coverage = source.values, source.coverage
     if not source.present.all():
         here = source.present

@@ -31,8 +31,16 @@ class Vector:
         """Rows of the table, whether present or not."""
         return self.labels.n
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is known that all rows are present, and fully covered."""
+        present, coverage = self.labels.ones
+        return self.present is present and self.coverage is coverage
+
     def relabel(self, labels: Labels) -> "Vector":
         """Return the same values under another table of as many rows."""
+        if self.whole:
+            return Vector(labels, self.values, *labels.ones)
         return Vector(labels, self.values, self.present, self.coverage)
 
     def nameless(self) -> "Vector":
@@ -60,9 +68,13 @@ def union(vectors: Sequence[Vector]) -> Vector:
     filled = [one for one in vectors if one.labels.n]
     if len(filled) < 2:
         return filled[0] if filled else NOTHING
+    labels = stack([one.labels for one in filled])
+    values = np.concatenate([one.values for one in filled])
+    if all(one.whole for one in filled):
+        return Vector(labels, values, *labels.ones)
     return Vector(
-        stack([one.labels for one in filled]),
-        np.concatenate([one.values for one in filled]),
+        labels,
+        values,
         np.concatenate([one.present for one in filled]),
         np.concatenate([one.coverage for one in filled]),
     )
