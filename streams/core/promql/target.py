@@ -11,7 +11,7 @@ The rules this file owns:
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -21,6 +21,7 @@ from schemas.arrow import SCRAPE_SCHEMA, empty_rows
 from schemas.records import Outcome, ScrapeEnvelope
 from streams.core.promql import columns, views
 from streams.core.promql.accumulators import Accumulator
+from streams.core.promql.attempts import FRESH_INTERVALS, Attempt, Attempts
 from streams.core.promql.counters import Counters
 from streams.core.promql.labels import NAME, Floats, Index, Labels, Mask, Strings
 from streams.core.promql.layout import Layout, flat, lay_out
@@ -32,34 +33,9 @@ from streams.core.promql.vector import NOTHING, Vector, vector
 from streams.core.promql.wanted import LOOKBACK_MS, SYNTHETIC, Wanted
 from streams.core.samples import Scrape
 
-FRESH_INTERVALS: Final = 2.5
 RESTART_MS: Final = 2_000
 """A process start time that moves less is the same process: kernels derive it from the clock."""
 LAYOUTS_MAX: Final = 8
-
-_ANSWERED: Final = (Outcome.OK, Outcome.TOO_BIG)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Attempt:
-    """One scrape of the target, whatever became of it."""
-
-    start_ms: int
-    interval_ms: int
-    outcome: Outcome
-    duration_s: float
-    samples: int
-    layout: Layout | None = None
-    values: Floats | None = None  # the instant ones
-
-    @property
-    def answered(self) -> bool:
-        """Whether it brought samples."""
-        return self.outcome in _ANSWERED
-
-    def fresh(self, t_ms: int) -> bool:
-        """Tell whether it stands for the present at `t_ms`."""
-        return t_ms - self.start_ms <= FRESH_INTERVALS * self.interval_ms
 
 
 class Target:
@@ -84,11 +60,10 @@ class Target:
             one.folded[0] for one in every if one.folded is not None
         }
         self._long = {one: self._rings[one] for one in self._rings if wanted.long(one)}
-        self._late_ms = wanted.late_ms
         self._counters = Counters(
             wanted.accumulators, self._counted, strings, late_ms=wanted.late_ms
         )
-        self._attempts: list[Attempt] = []
+        self._attempts = Attempts(LOOKBACK_MS + wanted.late_ms)
         self._layouts: dict[object, Layout] = {}
         self._recent: dict[Selector, tuple[Series, views.View]] = {}  # the newest instant ones
         self._rows: dict[Selector, tuple[Series, int, Index]] = {}
@@ -142,20 +117,21 @@ class Target:
         )
         if attempt.answered:
             attempt = self._read(scrape, attempt)
-        self._attempts.append(attempt)
+        self._attempts.add(attempt)
         self._scrapes += 1
         self._vectors.clear()
         if attempt.outcome is not Outcome.SKIPPED:
             for selector, ring in self._rings.items():
                 ring.add(attempt.start_ms, self._sampled(selector, attempt))
-        self._forget(attempt.start_ms)
+        if self._counters.forget(attempt.start_ms):
+            self._layouts.clear()
+            self._rows.clear()
 
     def _read(self, scrape: Scrape, attempt: Attempt) -> Attempt:
         envelope, values = scrape.envelope, flat(scrape.rows)
         restarted = self._restarted(envelope)
         same = self._filter == envelope.family_filter and not restarted
-        scrapes = (one for one in reversed(self._attempts) if one.outcome is not Outcome.SKIPPED)
-        before = next(scrapes, None)
+        before = self._attempts.tried
         whole = before is not None and before.outcome is Outcome.OK
         layout = self._layout(scrape, values)
         self.first_ms = self.first_ms or attempt.start_ms
@@ -217,33 +193,27 @@ class Target:
             instant=instant[chosen],
         )
 
-    def _forget(self, newest_ms: int) -> None:
-        before_ms = newest_ms - LOOKBACK_MS - self._late_ms
-        while len(self._attempts) > 1 and self._attempts[1].start_ms <= before_ms:
-            del self._attempts[0]
-        if self._counters.forget(newest_ms):
-            self._layouts.clear()
-            self._rows.clear()
-
     def reads(self, selector: Selector) -> bool:
         """Tell whether the selector can match here."""
         return selector in self._counted or selector in self._instant
 
     def stamp(self, t_ms: int) -> int:
         """Return what changes whenever the present values do; 0 where time alone may do it."""
-        newest = self._attempts[-1] if self._attempts else None
+        newest = self._attempts.newest
         settled = newest is not None and newest.outcome is Outcome.OK and newest.fresh(t_ms)
         return self._scrapes if settled else 0
 
     @property
     def removed(self) -> bool:
         """Whether the target left the configuration."""
-        return bool(self._attempts) and self._attempts[-1].outcome is Outcome.REMOVED
+        newest = self._attempts.newest
+        return newest is not None and newest.outcome is Outcome.REMOVED
 
     @property
     def newest_ms(self) -> int:
         """Start of the newest scrape, whatever became of it."""
-        return self._attempts[-1].start_ms if self._attempts else -1
+        newest = self._attempts.newest
+        return newest.start_ms if newest is not None else -1
 
     @property
     def refused(self) -> int:
@@ -253,11 +223,11 @@ class Target:
     def instant(self, selector: Selector, t_ms: int, *, live: bool) -> Vector:
         """Return the values that the selector reads now (live), or read at `t_ms`."""
         if self._main and selector.name in SYNTHETIC:
-            attempt = self._judged(t_ms, live=live)
+            attempt = self._attempts.judged(t_ms, live=live)
             if attempt is None or t_ms - attempt.start_ms >= LOOKBACK_MS:
                 return NOTHING
             return self._kept((selector, attempt), lambda: self._synthetic_of(selector, attempt))
-        found = self._answer(t_ms, live=live) if selector in self._instant else None
+        found = self._attempts.answer(t_ms, live=live) if selector in self._instant else None
         if found is None:
             return NOTHING
         return self._kept((selector, found), lambda: self._sampled(selector, found))
@@ -280,15 +250,16 @@ class Target:
 
     def increase(self, what: Accumulator, width_ms: int, t_ms: int, *, live: bool) -> Vector:
         """Return what the series grew by over a window that ends now (live), or at `t_ms`."""
-        counters, attempt = self._counters, self._attempt(t_ms, live=live)
+        counters, attempt = self._counters, self._attempts.at(t_ms, live=live)
         if not counters.counts(what):
             return NOTHING
         newest_ms = counters.newest_ms if live else counters.newest_at(t_ms, what)
         if newest_ms < 0:
             return NOTHING
-        if attempt is None and t_ms >= self._attempts[0].start_ms:
+        oldest = attempt or self._attempts.oldest
+        if oldest is None or (attempt is None and t_ms >= oldest.start_ms):
             return NOTHING  # removed
-        interval_ms = (attempt or self._attempts[0]).interval_ms
+        interval_ms = oldest.interval_ms
         fresh = t_ms - newest_ms <= FRESH_INTERVALS * interval_ms
         window = counters.window(newest_ms, newest_ms if fresh else t_ms, width_ms)
         return self._kept(
@@ -299,11 +270,11 @@ class Target:
     def matches(self, selector: Selector, wanted: Mapping[str, str], t_ms: int) -> bool:
         """Tell whether a fresh series of the selector agrees with the labels of an alert."""
         if self._main and selector.name in SYNTHETIC:
-            latest = self._attempt(t_ms, live=True)
+            latest = self._attempts.at(t_ms, live=True)
             if latest is None or not latest.fresh(t_ms):
                 return False
             return bool(self._agrees(self._synthetic_of(selector, latest).labels, wanted).any())
-        newest = self._answer(t_ms, live=True)
+        newest = self._attempts.answer(t_ms, live=True)
         if newest is None or not newest.fresh(t_ms):
             return False
         rows = self._rows_of(selector)
@@ -312,7 +283,7 @@ class Target:
 
     def answers(self, t_ms: int) -> bool:
         """Tell whether the newest scrape brought samples, and is fresh."""
-        newest = self._answer(t_ms, live=True)
+        newest = self._attempts.answer(t_ms, live=True)
         return newest is not None and newest.fresh(t_ms)
 
     def has_series(self, selector: Selector) -> bool:
@@ -342,35 +313,6 @@ class Target:
             codes = labels.column(name)
             agrees &= (codes == 0) | (codes == self._strings.code(text))
         return agrees
-
-    def _attempt(self, t_ms: int, *, live: bool) -> Attempt | None:
-        """Return the newest attempt, or that at `t_ms`; None where the target is not here."""
-        for one in reversed(self._attempts):
-            if live or one.start_ms <= t_ms:
-                return None if one.outcome is Outcome.REMOVED else one
-        return None
-
-    def _judged(self, t_ms: int, *, live: bool) -> Attempt | None:
-        """Return the attempt that tells whether the target is up, or None where it is not here."""
-        newest = self._attempt(t_ms, live=live)
-        if newest is None or newest.outcome is not Outcome.SKIPPED:
-            return newest
-        tried = (one for one in reversed(self._attempts) if one.outcome is not Outcome.SKIPPED)
-        before = next((one for one in tried if one.start_ms <= newest.start_ms), None)
-        return before if before is not None and before.fresh(t_ms) else newest
-
-    def _answer(self, t_ms: int, *, live: bool) -> Attempt | None:
-        """Return the attempt whose samples are the present ones, or None."""
-        skipped = False
-        for one in reversed(self._attempts):
-            if not live and one.start_ms > t_ms:
-                continue
-            if one.outcome is Outcome.SKIPPED:
-                skipped = True
-                continue
-            good = one.fresh(t_ms) if skipped else t_ms - one.start_ms < LOOKBACK_MS
-            return one if good and one.answered else None
-        return None
 
     def _synthetic_of(self, selector: Selector, attempt: Attempt) -> Vector:
         """Return the series that an attempt makes, whatever it brought."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.errors import RuleError
+from streams.core.promql.attempts import FRESH_INTERVALS
 from streams.core.promql.nodes import Node, walk
 from streams.core.promql.plan import PlanError, Planner
 from streams.core.promql.refusals import CycleError
 from streams.core.promql.selectors import Selector
-from streams.core.promql.target import FRESH_INTERVALS
 from streams.core.promql.wanted import Wanted, wanted
 from streams.core.rules.model import AlertingRule, Group, RecordingRule
 
