@@ -142,8 +142,9 @@ class ClusterEngine:
         made._failing = Failing(one for one in position.failures if one.rule in rules)
         made._budget = Budget(position.budget.tokens, position.budget.at_ms)
         made._memory = Memory(made._evaluator, saved.pasts)
+        remembered = made._evaluator.remembered_ms()
         made._schedule.restore(
-            position.aligned, position.newest_ms, made._evaluator.remembered_ms()
+            position.aligned, position.newest_ms, remembered, since_ms=point.newest_ms
         )
         made._join_only_to = position.evaluated if stale else point.received[TopicName.SCRAPES]
         made._facts_known = point.received

@@ -34,16 +34,23 @@ class Schedule:
         }
 
     def begin(self, t_ms: int) -> None:
-        """Let evaluations start at `t_ms`."""
+        """Let evaluations start at `t_ms`, also those that a replay repeats."""
         for group in self._groups:
             self.last[group.name] = max(self.last.get(group.name, 0), t_ms)
+        self._repeated = {name: max(one, t_ms) for name, one in self._repeated.items()}
 
     def restore(
-        self, last: Mapping[str, int], newest_ms: int, remembered: Mapping[str, int]
+        self,
+        last: Mapping[str, int],
+        newest_ms: int,
+        remembered: Mapping[str, int],
+        *,
+        since_ms: int,
     ) -> None:
         """Go on after these evaluations; a group that is new begins at the newest tick.
 
-        remembered: of each group whose results are kept, up to when they are.
+        remembered: of each group whose results are kept, up to when they are, 0 where there are
+        none; since_ms: from when the replay has scrapes, 0 where `begin` will tell.
         """
         for group in self._groups:
             name = group.name
@@ -51,7 +58,8 @@ class Schedule:
             if name in self._read and name in last:
                 # A slower group that read these results before the crash reads them again.
                 before_ms = self.last[name] - self._slowest_ms - 1
-                self._repeated[name] = min(before_ms, remembered.get(name, before_ms))
+                known_ms = remembered.get(name, before_ms) or since_ms
+                self._repeated[name] = min(before_ms, known_ms)
 
     def due(self, frontier: Frontier) -> list[Due]:
         """Return what is to be evaluated now."""
