@@ -5,6 +5,7 @@ The rules this file owns:
 - Series with numbers at the same steps are one target that is scraped at just these steps: so a
   missing point leaves the value before it in place for the look-back of 5 minutes, as in promtool,
   and one that is stale ends it at once.
+- A whole histogram is one row, as in a scrape; anything else is a row for each series.
 - These targets have no labels of their own and do not make `up`: all labels, and `up`, are what
   the story says.
 """
@@ -21,15 +22,16 @@ from schemas.records import Kind, Outcome, ScrapeEnvelope
 from schemas.series import CORE_LABELS, layout_id, other_labels, series_id
 from streams.core.promql.labels import NAME
 from streams.core.promql.wanted import LOOKBACK_MS
-from streams.core.rules.unittests.model import InputSeries, Labels, Mark, Point, Sample
+from streams.core.rules.unittests.fold import Row, rows_of
+from streams.core.rules.unittests.model import InputSeries, Mark, Point, Sample
 from streams.core.samples import Scrape
 
 PATH: Final = "/story"
 
 
 @dataclass(slots=True)
-class _Rows:
-    """The label columns of some series, made once."""
+class _Columns:
+    """The label columns of some rows, made once."""
 
     columns: dict[str, pa.Array]
     layout: int
@@ -40,31 +42,32 @@ class Feed:
 
     def __init__(self, series: Sequence[InputSeries], interval_ms: int, start_ms: int) -> None:
         self._interval_ms, self._start_ms = interval_ms, start_ms
-        self._targets: dict[bytes, list[InputSeries]] = {}
+        alike: dict[bytes, list[InputSeries]] = {}
         for one in series:
             if NAME in one.labels:
-                self._targets.setdefault(_presence(one.points), []).append(one)
-        self._rows: dict[tuple[int, ...], _Rows] = {}
+                alike.setdefault(_presence(one.points), []).append(one)
+        self._targets = {presence: rows_of(found) for presence, found in alike.items()}
+        self._made: dict[tuple[int, ...], _Columns] = {}
         self._step = 0
 
     def until(self, t_ms: int) -> Iterator[Scrape]:
         """Yield the scrapes up to a time of the story that were not yielded before."""
         while self._step * self._interval_ms <= t_ms:
-            for nth, (presence, series) in enumerate(self._targets.items()):
+            for nth, (presence, rows) in enumerate(self._targets.items()):
                 if self._step < len(presence) and presence[self._step]:
-                    yield self._scrape(nth, series)
+                    yield self._scrape(nth, rows)
             self._step += 1
 
-    def _scrape(self, nth: int, series: Sequence[InputSeries]) -> Scrape:
-        points = [one.points[self._step] for one in series]
-        here = [(i, point) for i, point in enumerate(points) if not isinstance(point, Mark)]
-        key = (nth, *(i for i, _ in here))
-        if key not in self._rows:
-            self._rows[key] = _columns([series[i].labels for i, _ in here])
-        made = self._rows[key]
-        values = pa.array([point for _, point in here], pa.float64())
-        rows = pa.RecordBatch.from_arrays(
-            [made.columns.get(field.name, values) for field in SCRAPE_SCHEMA], schema=SCRAPE_SCHEMA
+    def _scrape(self, nth: int, rows: Sequence[Row]) -> Scrape:
+        step = self._step
+        here = [i for i, row in enumerate(rows) if not isinstance(row.values[step], Mark)]
+        key = (nth, *here)
+        if key not in self._made:
+            self._made[key] = _columns([rows[i] for i in here])
+        made = self._made[key]
+        columns = {**made.columns, **_values([rows[i] for i in here], step)}
+        batch = pa.RecordBatch.from_arrays(
+            [columns[field.name] for field in SCRAPE_SCHEMA], schema=SCRAPE_SCHEMA
         )
         t_ms = self._start_ms + self._step * self._interval_ms
         envelope = ScrapeEnvelope(
@@ -83,33 +86,40 @@ class Feed:
             rows=len(here),
             layout=made.layout,
         )
-        return Scrape(envelope, rows, made.layout)
+        return Scrape(envelope, batch, made.layout)
 
 
 def _presence(points: Sequence[Point]) -> bytes:
     return bytes(point is not Mark.MISSING for point in points)
 
 
-def _columns(labels: Sequence[Labels]) -> _Rows:
+def _columns(rows: Sequence[Row]) -> _Columns:
     """Return all columns of a scrape but its values."""
-    names = [current_name(one[NAME]) for one in labels]
-    rest = [{name: text for name, text in one.items() if name != NAME} for one in labels]
-    series = [series_id(name, one) for name, one in zip(names, rest, strict=True)]
-    n = len(labels)
+    names = [current_name(row.name) for row in rows]
+    series = [series_id(name, row.labels) for name, row in zip(names, rows, strict=True)]
+    kinds = [Kind.UNTYPED if row.counts is None else Kind.HISTOGRAM for row in rows]
     columns = {
         "metric": _texts(names),
-        "kind": _texts([Kind.UNTYPED] * n),
-        **{core: _texts([one.get(core, "") for one in rest]) for core in CORE_LABELS},
-        "labels": _texts([other_labels(one) for one in rest]),
+        "kind": _texts(kinds),
+        **{core: _texts([row.labels.get(core, "") for row in rows]) for core in CORE_LABELS},
+        "labels": _texts([other_labels(row.labels) for row in rows]),
         "series": pa.array(series, pa.uint64()),
-        "count": pa.nulls(n, pa.uint64()),
-        "buckets": pa.nulls(n, pa.list_(pa.int64())),
-        "bounds": _texts([""] * n),
+        "bounds": _texts([row.bounds for row in rows]),
     }
-    return _Rows(columns, layout_id(series))
+    return _Columns(columns, layout_id(series))
 
 
-def _texts(values: list[str]) -> pa.Array:
+def _values(rows: Sequence[Row], step: int) -> dict[str, pa.Array]:
+    counts = [None if row.counts is None else row.counts[step] for row in rows]
+    buckets = [None if row.counts is None else row.buckets[step] for row in rows]
+    return {
+        "value": pa.array([row.values[step] for row in rows], pa.float64()),
+        "count": pa.array(counts, pa.float64()).cast(pa.uint64()),
+        "buckets": pa.array(buckets, pa.list_(pa.int64())),
+    }
+
+
+def _texts(values: Sequence[str]) -> pa.Array:
     return pa.array(values, pa.utf8()).dictionary_encode()
 
 
