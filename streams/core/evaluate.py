@@ -247,6 +247,7 @@ class Evaluator:
             recorded,
             self._rings,
             rule_ms=t_ms,
+            shared=frozenset(self._own),
             kept=self._kept if live else None,
         )
 

@@ -2,7 +2,8 @@
 Out: for each left row the right row it meets.
 
 The rule this file owns: label sets are numbered over both tables at once and remembered; which rows
-are present is looked at each time. The metric name takes part only where `on` names it.
+are present is looked at each time. The metric name takes part only where `on` names it; what
+all series of a cluster share takes no part: a recorded result has it, a fresh aggregation has not.
 """
 
 from dataclasses import dataclass
@@ -22,11 +23,15 @@ class Matching:
     many: str = ""  # "left" or "right": the side of which many rows may meet one
     include: tuple[str, ...] = ()  # labels taken from the other side
 
-    def signature(self, left: Labels, right: Labels) -> tuple[str, ...]:
-        """Return the labels that must be equal."""
+    def signature(self, left: Labels, right: Labels, shared: frozenset[str]) -> tuple[str, ...]:
+        """Return the labels that must be equal.
+
+        shared: labels that are the same on all series, hence tell no two apart, also where one
+        side has aggregated them away.
+        """
         if self.on:
-            return tuple(sorted(self.labels))
-        return tuple(sorted({*left.names, *right.names} - self.labels - {NAME}))
+            return tuple(sorted(self.labels - shared))
+        return tuple(sorted({*left.names, *right.names} - self.labels - {NAME} - shared))
 
     def result(self, left: Labels) -> Labels:
         """Return the labels of the results of one-to-one matching."""
@@ -48,13 +53,13 @@ class Sides:
         return found
 
 
-def sides(left: Labels, right: Labels, matching: Matching) -> Sides:
-    """Number the label sets of two tables."""
-    return left.once(("sides", right, matching), lambda: _sides(left, right, matching))
+def sides(left: Labels, right: Labels, matching: Matching, shared: frozenset[str]) -> Sides:
+    """Number the label sets of two tables; `shared` labels are the same on all series."""
+    return left.once(("sides", right, matching), lambda: _sides(left, right, matching, shared))
 
 
-def _sides(left: Labels, right: Labels, matching: Matching) -> Sides:
-    names = matching.signature(left, right)
+def _sides(left: Labels, right: Labels, matching: Matching, shared: frozenset[str]) -> Sides:
+    names = matching.signature(left, right, shared)
     columns = [np.concatenate([left.column(name), right.column(name)]) for name in names]
     ids, first = factorize(columns, left.n + right.n)
     return Sides(ids[: left.n], ids[left.n :], len(first))
@@ -77,12 +82,14 @@ class Met:
             )
 
 
-def meet(many: Vector, one: Vector, matching: Matching) -> Met:
+def meet(many: Vector, one: Vector, matching: Matching, shared: frozenset[str]) -> Met:
     """Return for each row of `many` the row of `one` it meets, and whether there is one.
+
+    shared: labels that are the same on all series.
 
     Raises EvaluationError where several rows of `one` could be meant.
     """
-    found = sides(many.labels, one.labels, matching)
+    found = sides(many.labels, one.labels, matching, shared)
     rows = np.flatnonzero(one.present)
     sets = found.right[rows]
     if len(sets) and int(np.bincount(sets).max()) > 1:

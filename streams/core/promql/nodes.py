@@ -60,6 +60,7 @@ class Context:
     recorded: dict[str, Vector]  # results of recording rules that are still fresh
     rings: Mapping[str, Ring]  # earlier results of those that are read over time
     rule_ms: int  # the time of the rule; t_ms is earlier within a subquery
+    shared: frozenset[str] = frozenset()  # labels that are the same on all series
     kept: Kept | None = None  # None: everything is computed
     memo: dict["Node", Value] = field(default_factory=dict)
 

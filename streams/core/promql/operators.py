@@ -100,7 +100,7 @@ class Vectors(Node):
         many, one = (right, left) if flipped else (left, right)
         if not many.present.any() or not one.present.any():
             return NOTHING
-        met_by = meet(many, one, self.matching)
+        met_by = meet(many, one, self.matching, context.shared)
         partner, meets = met_by.partner, met_by.meets
         met = one.values[partner]
         with np.errstate(all="ignore"):
@@ -153,7 +153,7 @@ class Sets(Node):
             return {"and": left.where(_none(left)), "or": union([left, right]), "unless": left}[
                 self.op
             ]
-        found = sides(left.labels, right.labels, self.matching)
+        found = sides(left.labels, right.labels, self.matching, context.shared)
         if self.op == "or":
             only = ~found.has(left.present, right=False)[found.right]
             return union([left, right.where(only)])

@@ -285,3 +285,30 @@ def test_a_target_whose_labels_changed_is_another_target() -> None:
     world.scrape("x 7\n", 2 * STEP, labels={"zone": "b"})
     (result,) = world.live(2 * STEP)
     assert (result.value, dict(result.labels)["zone"]) == (2.0, "b")
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_label_of_the_cluster_keeps_no_two_results_apart(live: bool) -> None:
+    """Recorded results carry it, fresh aggregations do not."""
+    text = """
+groups:
+- name: g
+  rules:
+  - {record: "a:b:sum", expr: sum(y)}
+  - {record: "a:b:missing", expr: "a:b:sum - count(y)"}
+  - {record: "a:b:either", expr: "a:b:sum or count(y)"}
+  - {alert: Many, expr: "a:b:sum - on (cluster) count(y) > 0"}
+"""
+    rules = load_rules({"test.yaml": text})
+    evaluator = Evaluator(rules, CLUSTER)
+    evaluator.accept(scrape("y 5\n", 0))
+    if live:
+        (alert,) = evaluator.evaluate_alerts(0)
+        assert (alert.value, alert.labels["cluster"]) == (4.0, CLUSTER)
+        return
+    rows = evaluator.evaluate_records(rules.groups[0], 0).rows.to_pylist()
+    assert [(row["metric"], row["value"]) for row in rows] == [
+        ("a:b:sum", 5.0),
+        ("a:b:missing", 4.0),
+        ("a:b:either", 5.0),
+    ]
