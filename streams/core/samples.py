@@ -7,6 +7,7 @@ closed step of facts is a scrape like any other.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import pyarrow as pa
@@ -17,6 +18,12 @@ from schemas.series import CORE_LABELS, layout_id, other_labels, series_id
 
 FACTS_JOB: Final = "planewatch"
 FACTS_PATH: Final = "/facts"
+
+SERIES_SETS_MAX: Final = 256
+"""Sets of series of facts whose columns are remembered; others are made anew, at each step."""
+
+_Series = tuple[str, tuple[tuple[str, str], ...]]
+"""Metric and labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +46,13 @@ class FactSample:
 
 def facts_scrape(cluster: str, t_ms: int, step_ms: int, samples: Sequence[FactSample]) -> Scrape:
     """Return a closed step of facts as a complete scrape at `t_ms`."""
-    series = [series_id(sample.metric, sample.labels) for sample in samples]
-    layout = layout_id(series)
-    columns: dict[str, pa.Array] = {
-        "metric": _texts([sample.metric for sample in samples]),
-        "kind": _texts([Kind.UNTYPED] * len(samples)),
-        **{name: _texts([s.labels.get(name, "") for s in samples]) for name in CORE_LABELS},
-        "labels": _texts([other_labels(sample.labels) for sample in samples]),
-        "series": pa.array(series, pa.uint64()),
+    layout, labels = _labelled(
+        tuple((one.metric, tuple(sorted(one.labels.items()))) for one in samples)
+    )
+    columns = labels | {
         "value": pa.array([sample.value for sample in samples], pa.float64()),
         "count": pa.nulls(len(samples), pa.uint64()),
         "buckets": pa.nulls(len(samples), pa.list_(pa.int64())),
-        "bounds": _texts([""] * len(samples)),
     }
     rows = pa.RecordBatch.from_arrays(
         [columns[field.name] for field in SCRAPE_SCHEMA], schema=SCRAPE_SCHEMA
@@ -72,6 +74,24 @@ def facts_scrape(cluster: str, t_ms: int, step_ms: int, samples: Sequence[FactSa
         layout=layout,
     )
     return Scrape(envelope, rows, layout)
+
+
+@lru_cache(maxsize=SERIES_SETS_MAX)
+def _labelled(series: tuple[_Series, ...]) -> tuple[int, dict[str, pa.Array]]:
+    """Return the layout and the columns of samples but for their values.
+
+    A cluster has the same facts step after step, and a replay closes a hundred steps of each.
+    """
+    named = [(metric, dict(labels)) for metric, labels in series]
+    ids = [series_id(metric, labels) for metric, labels in named]
+    return layout_id(ids), {
+        "metric": _texts([metric for metric, _ in named]),
+        "kind": _texts([Kind.UNTYPED] * len(named)),
+        **{name: _texts([own.get(name, "") for _, own in named]) for name in CORE_LABELS},
+        "labels": _texts([other_labels(own) for _, own in named]),
+        "series": pa.array(ids, pa.uint64()),
+        "bounds": _texts([""] * len(named)),
+    }
 
 
 def _texts(values: list[str]) -> pa.Array:
