@@ -123,17 +123,33 @@ def _texts(values: Sequence[str]) -> pa.Array:
     return pa.array(values, pa.utf8()).dictionary_encode()
 
 
-def standing(series: Sequence[InputSeries], interval_ms: int, t_ms: int) -> list[Sample]:
-    """Return the values that stand at a time of the story, no older than the look-back."""
-    found = []
-    for one in series:
-        newest = min(t_ms // interval_ms, len(one.points) - 1)
-        for step in range(newest, -1, -1):
-            if t_ms - step * interval_ms >= LOOKBACK_MS:
-                break
-            point = one.points[step]
-            if not isinstance(point, Mark):
-                found.append(Sample(one.labels, point))
-            if point is not Mark.MISSING:
-                break
-    return found
+class Given:
+    """The series of a story whose names are recorded, too."""
+
+    def __init__(self, series: Sequence[InputSeries], interval_ms: int) -> None:
+        self._series, self._interval_ms, self._step = series, interval_ms, 0
+        self.names = tuple(dict.fromkeys(one.labels[NAME] for one in series))
+
+    def until(self, t_ms: int) -> Iterator[tuple[int, list[Sample]]]:
+        """Yield the time and the samples of each step up to `t_ms` that was not yielded before."""
+        while self._step * self._interval_ms <= t_ms:
+            here = [one for one in self._series if self._step < len(one.points)]
+            points = [(one.labels, one.points[self._step]) for one in here]
+            found = [Sample(of, point) for of, point in points if not isinstance(point, Mark)]
+            yield self._step * self._interval_ms, found
+            self._step += 1
+
+    def standing(self, t_ms: int) -> list[Sample]:
+        """Return the values that stand at a time of the story, no older than the look-back."""
+        found = (_newest(one, self._interval_ms, t_ms) for one in self._series)
+        return [one for one in found if one is not None]
+
+
+def _newest(one: InputSeries, interval_ms: int, t_ms: int) -> Sample | None:
+    for step in range(min(t_ms // interval_ms, len(one.points) - 1), -1, -1):
+        point = one.points[step]
+        if point is Mark.STALE or t_ms - step * interval_ms >= LOOKBACK_MS:
+            return None
+        if not isinstance(point, Mark):
+            return Sample(one.labels, point)
+    return None

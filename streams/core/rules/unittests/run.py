@@ -8,6 +8,7 @@ are tested; a story whose rules fail while they run ends there, as in promtool.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import compress
 from typing import Final, TypeVar
 
 from schemas.errors import RuleError
@@ -19,9 +20,9 @@ from streams.core.rules.files import RuleSet, read_groups
 from streams.core.rules.model import Group, RecordingRule
 from streams.core.rules.program import compile_rules
 from streams.core.rules.unittests.compare import alerts_differ, duration_text, samples_differ
-from streams.core.rules.unittests.feed import Feed, standing
+from streams.core.rules.unittests.feed import Feed, Given
 from streams.core.rules.unittests.idle import ALERTS
-from streams.core.rules.unittests.model import AlertCheck, ExprCheck, InputSeries, Story, TestFile
+from streams.core.rules.unittests.model import AlertCheck, ExprCheck, Sample, Story, TestFile
 from streams.core.rules.unittests.story import StoryEvaluator, in_order
 
 EXPRESSIONS: Final = "promql_expr_test"
@@ -123,8 +124,10 @@ class _Tested:
             return
         names = {one.labels.get(NAME, "") for one in story.series}
         evaluator = StoryEvaluator(self._rules, self._groups, names, story.external_labels)
-        given = [one for one in story.series if one.labels.get(NAME) in self._recorded]
-        feed = Feed([one for one in story.series if one not in given], story.interval_ms, start_ms)
+        mine = [one.labels.get(NAME) in self._recorded for one in story.series]
+        given = Given(list(compress(story.series, mine)), story.interval_ms)
+        scraped = [one for one, is_mine in zip(story.series, mine, strict=True) if not is_mine]
+        feed = Feed(scraped, story.interval_ms, start_ms)
         for t_ms in range(0, story.end_ms + 1, every_ms):
             for scrape in feed.until(t_ms):
                 evaluator.accept(scrape)
@@ -163,12 +166,18 @@ class _Tested:
             yield Failure(story.name, f'expr: "{check.expr}"', differs, check.t_ms)
 
 
-def _give(evaluator: StoryEvaluator, given: Sequence[InputSeries], story: Story, t_ms: int) -> None:
+def _give(evaluator: StoryEvaluator, given: Given, story: Story, t_ms: int) -> None:
     """Let recorded series of the story stand beside what the rules record."""
-    samples = standing(given, story.interval_ms, t_ms)
-    for name in dict.fromkeys(one.labels[NAME] for one in given):
-        own = [sample for sample in samples if sample.labels[NAME] == name]
-        evaluator.give(name, story.start_ms + t_ms, own)
+    for step_ms, samples in given.until(t_ms):
+        for name in given.names:
+            evaluator.remember(name, story.start_ms + step_ms, _named(samples, name))
+    samples = given.standing(t_ms)
+    for name in given.names:
+        evaluator.give(name, story.start_ms + t_ms, _named(samples, name))
+
+
+def _named(samples: Sequence[Sample], name: str) -> list[Sample]:
+    return [one for one in samples if one.labels[NAME] == name]
 
 
 C = TypeVar("C", AlertCheck, ExprCheck)

@@ -65,6 +65,11 @@ class StoryEvaluator(Evaluator):
         """Let samples of the story stand beside the results of the rules that record `name`."""
         self._recorded.setdefault(name, {})[GIVEN] = (t_ms, self._vector(samples))
 
+    def remember(self, name: str, t_ms: int, samples: Sequence[Sample]) -> None:
+        """Keep samples of the story for windows over a recorded name, at their own time."""
+        if name in self._rings:
+            self._rings[name].put(t_ms, self._vector(samples))
+
     def _vector(self, samples: Sequence[Sample]) -> Vector:
         names = sorted({name for sample in samples for name in sample.labels})
         columns = {

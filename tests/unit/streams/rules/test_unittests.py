@@ -180,6 +180,20 @@ def test_recorded_names_may_be_given_as_series() -> None:
     assert run(story) == []
 
 
+def test_windows_over_recorded_names_see_given_samples_at_their_own_times() -> None:
+    story = {
+        "interval": "30s",
+        "input_series": [{"series": 'sum:of:y{x="g"}', "values": "1 2 _ 4 5 stale"}],
+        "promql_expr_test": [
+            asks("count_over_time(sum:of:y[3m])", "2m", ('{x="g"}', 4)),
+            asks("sum_over_time(sum:of:y[3m])", "2m", ('{x="g"}', 12)),
+            asks("sum_over_time(sum:of:y[1m])", "2m", ('{x="g"}', 9)),
+            asks("sum:of:y", "3m"),
+        ],
+    }
+    assert run(story) == []
+
+
 def test_alerts_are_series_for_the_rules_after_them() -> None:
     rules = """
 groups:
