@@ -91,7 +91,6 @@ def test_every_rule_finds_its_inputs_on_a_real_cluster(
         "apiserver:authn:failure_ratio_5m",
         "apiserver:cache:consistent_read_fallback_ratio_5m",
         "apiserver:cache:reinit_count_10m",
-        "apiserver:process:rss_eta_5m",
         "apiserver:request:abort_rate_5m",
         "apiserver:request:post_timeout_rate_5m",
         "apiserver:request:termination_ratio_10m",
