@@ -30,7 +30,8 @@ from streams.core.rules.unittests.compare import duration_text
 from streams.core.rules.unittests.run import Failure, RateSemantics, run_file
 from streams.core.rules.unittests.testfile import parse
 
-OWN: Final = Path(__file__).parent / "mixins" / "kubernetes.yaml"
+FOLDER: Final = Path(__file__).parent / "mixins"
+OWN: Final = ("kubernetes", "states")
 CHECKOUT: Final = os.environ.get("PLANEWATCH_TEST_MIXIN")
 SHARE_MAX: Final = 0.05
 """Of the checks of a mixin that may be on a list of exceptions."""
@@ -117,26 +118,31 @@ def rendered(mixin: Path) -> dict[str, str]:
     return {names[name]: yaml.safe_dump(found) for name, found in made.items()}
 
 
-def test_stories_in_the_manner_of_kubernetes_mixin(promtool: Path) -> None:
-    theirs, ours = by_promtool(promtool, OWN), by_us(OWN)
-    assert theirs == ours == Verdict(True, Counter())
-    assert checks_in(OWN) > 60
+@pytest.mark.parametrize("name", OWN)
+def test_our_own_stories_succeed_in_both(name: str, promtool: Path) -> None:
+    """Those in the manner of kubernetes-mixin, and others on the states of alerts."""
+    file = FOLDER / f"{name}.yaml"
+    assert by_promtool(promtool, file) == by_us(file) == Verdict(True, Counter())
+    assert checks_in(file) > 20
 
 
-def test_a_story_that_is_wrong_fails_in_both(promtool: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", OWN)
+def test_stories_that_are_wrong_fail_in_both(name: str, promtool: Path, tmp_path: Path) -> None:
     """Each check of our stories, turned into its opposite, is told: none passes by chance."""
-    shutil.copy(OWN.parent / "kubernetes-rules.yaml", tmp_path)
-    root = yaml.load(OWN.read_text(), Loader=yaml.BaseLoader)  # 0x9 is no number here
+    shutil.copy(FOLDER / f"{name}-rules.yaml", tmp_path)
+    file = FOLDER / f"{name}.yaml"
+    root = yaml.load(file.read_text(), Loader=yaml.BaseLoader)  # 0x9 is no number here
     root["fuzzy_compare"] = True
     for story in root["tests"]:
         for check in story.get("alert_rule_test", []):
             check["exp_alerts"] = [] if check.get("exp_alerts") else [{"exp_labels": {"x": "y"}}]
         for check in story.get("promql_expr_test", []):
             check["exp_samples"] = [{"labels": "nothing", "value": 1}]
-    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(root))
-    theirs, ours = (by_promtool(promtool, tmp_path / "wrong.yaml"), by_us(tmp_path / "wrong.yaml"))
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(yaml.safe_dump(root))
+    theirs, ours = by_promtool(promtool, wrong), by_us(wrong)
     assert theirs == ours
-    assert ours.told.total() == checks_in(OWN)
+    assert ours.told.total() == checks_in(file)
 
 
 def test_what_prometheus_ships_for_promtool(promtool: Path, prometheus_sources: Path) -> None:
