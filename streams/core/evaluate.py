@@ -11,7 +11,7 @@ The rules this file owns:
 - An alert that saw less than half of its window stays inactive.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -27,6 +27,7 @@ from streams.core.promql.labels import NAME, Labels, Strings
 from streams.core.promql.nodes import Context, Kept, Node
 from streams.core.promql.past import Past, past_name
 from streams.core.promql.ring import Ring
+from streams.core.promql.sums import Sums
 from streams.core.promql.target import Target
 from streams.core.promql.vector import EvaluationError, Vector, refuse_duplicates, union, vector
 from streams.core.promql.wanted import LOOKBACK_MS
@@ -118,6 +119,7 @@ class Evaluator:
         self._recorded: dict[str, dict[Source, Noted]] = {}  # by name, as last evaluated
         wanted = self._program.wanted
         self._rings = {name: Ring(back_ms) for name, back_ms in wanted.recorded_ms.items()}
+        self._sums = {name: Sums(back_ms) for name, back_ms in wanted.recorded_sums_ms.items()}
         self._pasts: dict[str, Past] = {}  # of targets that have not been seen since the restart
         self._kept = Kept()
         self._judged: dict[str, tuple[Vector, tuple[ActiveAlert, ...]]] = {}  # by rule id
@@ -167,7 +169,8 @@ class Evaluator:
     def recorded_past(self) -> Past | None:
         """Return the memory of recorded names; None where no rule reads one over time."""
         rings = [ring.past(name, self._strings) for name, ring in self._rings.items()]
-        return Past(0, [], rings) if rings else None
+        sums = [one.past(name, self._strings) for name, one in self._sums.items()]
+        return Past(0, [], rings, sums) if rings or sums else None
 
     def restore(self, pasts: Mapping[str, Past], recorded: Past | None) -> None:
         """Take the memory of before; that of a target waits for its first scrape."""
@@ -175,6 +178,9 @@ class Evaluator:
         for one in recorded.rings if recorded else ():
             if one.what in self._rings:
                 self._rings[one.what].restore(one, self._strings)
+        for each in recorded.sums if recorded else ():
+            if each.what in self._sums:
+                self._sums[each.what].restore(each, self._strings)
 
     def forget_unseen(self) -> None:
         """Forget the memory of targets that never returned."""
@@ -184,9 +190,10 @@ class Evaluator:
         """Return up to when results are remembered, of each group that rules read over time."""
         found: dict[str, int] = {}
         for group, own in self._program.records.items():
-            rings = [self._rings[rule.record] for rule, _ in own if rule.record in self._rings]
-            if rings:
-                found[group] = min(ring.newest_ms for ring in rings)
+            names = {rule.record for rule, _ in own}
+            kept = [one for every in (self._rings, self._sums) for one in _named(every, names)]
+            if kept:
+                found[group] = min(one.newest_ms for one in kept)
         return found
 
     def accept_facts(self, t_ms: int, step_ms: int, samples: Sequence[FactSample]) -> None:
@@ -224,10 +231,11 @@ class Evaluator:
     def _note(self, context: Context, name: str, source: Source, result: Vector) -> None:
         """Let later rules see a result, beside those that other rules recorded under its name."""
         self._recorded.setdefault(name, {})[source] = (context.t_ms, result)
-        if name in self._program.read or name in self._rings:
+        kept = [one for every in (self._rings, self._sums) for one in _named(every, {name})]
+        if name in self._program.read or kept:
             context.recorded[name] = self._recorded_at(name, context.t_ms)
-        if name in self._rings:
-            self._rings[name].put(context.t_ms, context.recorded[name])
+        for each in kept:
+            each.put(context.t_ms, context.recorded[name])
 
     def _recorded_at(self, name: str, t_ms: int) -> Vector:
         found = sorted(self._recorded[name].items(), key=lambda one: one[0])
@@ -246,6 +254,7 @@ class Evaluator:
             targets,
             recorded,
             self._rings,
+            self._sums,
             rule_ms=t_ms,
             shared=frozenset(self._own),
             kept=self._kept if live else None,
@@ -349,6 +358,11 @@ class Evaluator:
                 return Inputs.PRESENT
             states.add(target.removed)
         return Inputs.REMOVED if states == {True} else Inputs.GONE
+
+
+def _named(kept: Mapping[str, Ring] | Mapping[str, Sums], names: Set[str]) -> Iterator[Ring | Sums]:
+    """Return what is kept of these names."""
+    return (kept[name] for name in names if name in kept)
 
 
 def _as_vector(context: Context, node: Node) -> Vector:

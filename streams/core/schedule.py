@@ -26,7 +26,8 @@ class Schedule:
         self.last: dict[str, int] = {}  # evaluation of each group
         self._repeated: dict[str, int] = {}  # of the replay
         self._slowest_ms = max((group.interval_ms for group in rules.groups), default=0)
-        read = rules.program.read | rules.program.wanted.recorded_ms.keys()
+        wanted = rules.program.wanted
+        read = rules.program.read | wanted.recorded_ms.keys() | wanted.recorded_sums_ms.keys()
         self._read = {
             group.name
             for group in rules.groups

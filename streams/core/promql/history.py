@@ -58,6 +58,11 @@ class History:
             self._levels[level + 1] += 1
             end = begin + 1
 
+    def drop_last(self) -> None:
+        """Forget the newest vector; it is noted anew."""
+        del self.times_ms[-1], self._vectors[-1]
+        self._levels[0] -= 1
+
     def past(self, slots: int) -> tuple[list[int], list[int], Packed]:
         """Return times, levels and vectors as they are kept in the table."""
         matrix = np.zeros((len(self.times_ms), slots))

@@ -15,6 +15,7 @@ from functools import cached_property
 from streams.core.promql.labels import Strings
 from streams.core.promql.ring import Ring
 from streams.core.promql.selectors import Selector
+from streams.core.promql.sums import Sums
 from streams.core.promql.target import Target
 from streams.core.promql.vector import EvaluationError, Value, Vector, union
 from streams.core.promql.wanted import Need
@@ -59,6 +60,7 @@ class Context:
     targets: Sequence[Target]  # in the order of their names, whatever the order of arrival
     recorded: dict[str, Vector]  # results of recording rules that are still fresh
     rings: Mapping[str, Ring]  # earlier results of those that are read over time
+    sums: Mapping[str, Sums]  # of those that are read over days
     rule_ms: int  # the time of the rule; t_ms is earlier within a subquery
     shared: frozenset[str] = frozenset()  # labels that are the same on all series
     kept: Kept | None = None  # None: everything is computed

@@ -70,12 +70,24 @@ class RingPast(msgspec.Struct, frozen=True, array_like=True):
     values: Packed  # (1, samples)
 
 
+class SumsPast(msgspec.Struct, frozen=True, array_like=True):
+    """Sums and numbers of samples over time."""
+
+    what: str
+    first_ms: int
+    table: Table
+    times_ms: list[int]
+    levels: list[int]
+    vectors: Packed  # (times, 2 x series): sum and number of each
+
+
 class Past(msgspec.Struct, frozen=True):
     """The long memory of one target; of recorded names, which have rings only."""
 
     first_ms: int
     banks: list[BankPast]
     rings: list[RingPast]
+    sums: list[SumsPast] = []
 
 
 def past_name(job: str, instance: str, path: str) -> str:

@@ -32,9 +32,11 @@ from streams.core.promql.nodes import Node
 from streams.core.promql.operators import Negate
 from streams.core.promql.over import EXTRAPOLATED, OVER, Function
 from streams.core.promql.ranges import (
+    DAYS,
     SAMPLES_MS_MAX,
     STEP_MS,
     STEPS_MAX,
+    Days,
     Over,
     Recordings,
     Scraped,
@@ -193,14 +195,28 @@ class Planner:
         number = None if function.number is None else self.node(expr.args[function.number])
         if not ranges:
             raise PlanError(f"{expr.func.name} needs a range, as in x[5m]")
+        if isinstance(ranges[0], ast.MatrixSelector) and (days := self._days(expr, ranges[0])):
+            return days
         return Over(function, self._source(ranges[0], expr.func.name), number)
+
+    def _days(self, expr: ast.Call, window: ast.MatrixSelector) -> Node | None:
+        """Return the plan of a window for which no samples are kept; None where they are."""
+        selector, name = selector_of(window.vector_selector), expr.func.name
+        width_ms, when = _width_ms(window.range), self._when(window.vector_selector)
+        if width_ms + when.reach_ms <= SAMPLES_MS_MAX:
+            return None
+        if name not in DAYS:
+            known = ", ".join([*COUNTED, *DAYS])
+            raise PlanError(f"{name} sees 1 day at most; functions of more are {known}")
+        _check_reach(width_ms + when.reach_ms, REACH_MS_MAX, name)
+        recorded = selector.name in self._recorded
+        return Days(DAYS[name], selector, width_ms, when, recorded=recorded)
 
     def _source(self, expr: ast.MatrixSelector | ast.SubqueryExpr, name: str) -> Source:
         if isinstance(expr, ast.SubqueryExpr):
             return self._subquery(expr)
         selector = selector_of(expr.vector_selector)
         width_ms, when = _width_ms(expr.range), self._when(expr.vector_selector)
-        _check_reach(width_ms + when.reach_ms, SAMPLES_MS_MAX, name)
         kind = Recordings if selector.name in self._recorded else Scraped
         return kind(selector, width_ms, when)
 

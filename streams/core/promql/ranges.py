@@ -6,23 +6,35 @@ the history that targets keep; so it needs no state of its own and a replay sees
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from streams.core.promql.labels import Labels, Mask
+from streams.core.promql.labels import Floats, Labels, Mask
 from streams.core.promql.leaves import When
 from streams.core.promql.nodes import Context, Node, walk
 from streams.core.promql.over import Function, Span, apply
 from streams.core.promql.ring import Matrix, Ring
 from streams.core.promql.selectors import Selector
+from streams.core.promql.sums import Totals
 from streams.core.promql.vector import NOTHING, Value, Vector, union, unnamed, vector
 from streams.core.promql.wanted import LOOKBACK_MS, Need
 
-SAMPLES_MS_MAX: Final = 3_456_000_000
-"""How far back samples are kept, at most: 40 d. How many there may be is the ring's limit."""
+SAMPLES_MS_MAX: Final = 86_400_000
+"""How far back samples are kept as they came: 1 d. Longer windows see sums."""
+Totalled = Callable[[Floats, Floats], Floats]
+"""(sums, numbers of samples) -> a value for each series."""
+
+DAYS: Final[dict[str, Totalled]] = {
+    "avg_over_time": lambda sums, counts: np.asarray(sums / counts, np.float64),
+    "count_over_time": lambda sums, counts: np.round(counts),
+    "present_over_time": lambda sums, counts: np.ones(len(counts)),
+    "sum_over_time": lambda sums, counts: sums,
+}
+"""What can be told of days without every sample."""
+
 STEPS_MAX: Final = 1_500
 """Steps of a subquery: each is an evaluation of what is inside."""
 STEP_MS: Final = 60_000
@@ -164,6 +176,53 @@ def chosen(matrix: Matrix, selector: Selector, context: Context) -> Matrix:
         ("match", selector), lambda: selector.mask(labels, context.strings, le=True)
     )
     return Matrix(labels, matrix.times_ms, matrix.values, matrix.present & hit, matrix.first_ms)
+
+
+class Days(Node):
+    """A function of sums over days: `avg_over_time(x[30d])`."""
+
+    leaf = True
+
+    def __init__(
+        self, fold: Totalled, selector: Selector, width_ms: int, when: When, *, recorded: bool
+    ) -> None:
+        self._fold, self._selector, self._width_ms, self._when = fold, selector, width_ms, when
+        self.own_change = recorded
+
+    @property
+    def selectors(self) -> tuple[Selector, ...]:
+        return () if self.own_change else (self._selector,)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        return (self._selector.name,) if self.own_change else ()
+
+    @property
+    def need(self) -> Need:
+        reach = {self._selector: self._width_ms + self._when.reach_ms}
+        return Need(recorded_sums=reach) if self.own_change else Need(sums=reach)
+
+    def evaluate(self, context: Context) -> Value:
+        end_ms = self._when.at(context)
+        begin_ms = end_ms - self._width_ms
+        found: list[Vector] = []
+        for totals in self._totals(context, begin_ms, end_ms):
+            watched = (end_ms - max(begin_ms, totals.first_ms)) / self._width_ms
+            coverage = np.full(totals.labels.n, min(max(watched, 0.0), 1.0))
+            there = totals.counts > 0
+            with np.errstate(all="ignore"):
+                values = self._fold(totals.sums, totals.counts)
+            found.append(Vector(totals.labels, values, there, coverage))
+        return unnamed(union(found))
+
+    def _totals(self, context: Context, begin_ms: int, end_ms: int) -> Iterator[Totals]:
+        if not self.own_change:
+            every = (one.totals(self._selector, begin_ms, end_ms) for one in context.targets)
+            yield from (one for one in every if one is not None)
+        elif sums := context.sums.get(self._selector.name):
+            found = sums.window(begin_ms, end_ms)
+            hit = self._selector.mask(found.labels, context.strings, le=True)
+            yield replace(found, counts=np.where(hit, found.counts, 0.0))
 
 
 class TimeOf(Node):

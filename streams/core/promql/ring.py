@@ -15,8 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.promql.labels import EMPTY, Floats, Index, Labels, Strings, stack
+from streams.core.promql.labels import Floats, Index, Labels, Strings
 from streams.core.promql.past import RingPast, columns_of, floats, packed, table_of, unpacked
+from streams.core.promql.tables import SeriesTable
 from streams.core.promql.vector import NOTHING, Vector
 
 SAMPLES_MAX: Final = 5_000_000
@@ -53,19 +54,17 @@ class Ring:
         self.times_ms: list[int] = []
         self._entries: list[_Entry] = []
         self._samples = 0
-        self._columns: dict[tuple[tuple[str, int], ...], int] = {}
-        self._table = EMPTY
-        self._known: tuple[Labels, Index] | None = None  # the columns of the newest table
+        self._series = SeriesTable()
         self._matrices: dict[tuple[int, int], Matrix] = {}
 
     def past(self, what: str, strings: Strings) -> RingPast:
         """Return the ring as it is kept in the table."""
-        columns = [one.columns for one in self._entries]
+        table, columns = self._series.table, [one.columns for one in self._entries]
         values = [one.values for one in self._entries]
         return RingPast(
             what,
             self.first_ms or 0,
-            table_of(self._table.columns, self._table.n, strings),
+            table_of(table.columns, table.n, strings),
             list(self.times_ms),
             [len(one) for one in columns],
             packed(np.concatenate([np.zeros(0, np.int64), *columns])[:, None]),
@@ -80,8 +79,7 @@ class Ring:
         self._entries = [_Entry(columns[a:b], values[a:b]) for a, b in pairwise(begins)]
         self.times_ms, self.first_ms = list(past.times_ms), past.first_ms
         self._samples = len(values)
-        self._table = Labels(columns_of(past.table, strings), past.table.n)
-        self._columns = {_key(self._table, i): i for i in range(self._table.n)}
+        self._series = SeriesTable(Labels(columns_of(past.table, strings), past.table.n))
 
     def add(self, t_ms: int, vector: Vector) -> None:
         """Keep the values at `t_ms`; an empty vector is kept, too. What the past holds stays."""
@@ -89,7 +87,7 @@ class Ring:
             return
         if self.first_ms is None:
             self.first_ms = t_ms
-        columns, values = self._columns_of(vector.labels), vector.values
+        columns, values = self._series.columns(vector.labels), vector.values
         if not vector.present.all():
             columns, values = columns[vector.present], values[vector.present]
         self.times_ms.append(t_ms)
@@ -112,21 +110,6 @@ class Ring:
             self._samples -= len(self._entries.pop().values)
         self.add(t_ms, vector)
 
-    def _columns_of(self, labels: Labels) -> Index:
-        if self._known is not None and self._known[0] is labels:
-            return self._known[1]
-        found = np.zeros(labels.n, np.int64)
-        fresh: list[int] = []
-        for i in range(labels.n):
-            found[i] = self._columns.setdefault(_key(labels, i), len(self._columns))
-            if found[i] >= self._table.n + len(fresh):
-                fresh.append(i)
-        if fresh:
-            new = labels.take(np.array(fresh, np.int64))
-            self._table = stack([self._table, new]) if self._table.n else new
-        self._known = (labels, found)
-        return found
-
     def _forget(self, before_ms: int) -> None:
         gone = max(bisect_right(self.times_ms, before_ms) - 1, 0)
         spare, k = self._samples - SAMPLES_MAX, 0
@@ -139,20 +122,16 @@ class Ring:
             return
         self._samples -= sum(len(one.values) for one in self._entries[:gone])
         del self.times_ms[:gone], self._entries[:gone]
-        if self._table.n > 2 * COLUMNS_SPARE:
+        if self._series.n > 2 * COLUMNS_SPARE:
             self._drop_columns()
 
     def _drop_columns(self) -> None:
-        used = np.zeros(self._table.n, np.bool_)
+        used = np.zeros(self._series.n, np.bool_)
         for one in self._entries:
             used[one.columns] = True
-        if int(used.sum()) > self._table.n // 2:
-            return
-        number = np.cumsum(used) - 1
-        self._entries = [_Entry(number[one.columns], one.values) for one in self._entries]
-        self._columns = {key: int(number[old]) for key, old in self._columns.items() if used[old]}
-        self._table = self._table.take(np.flatnonzero(used))
-        self._known = None
+        if int(used.sum()) <= self._series.n // 2:
+            number = self._series.keep(used)
+            self._entries = [_Entry(number[one.columns], one.values) for one in self._entries]
 
     def window(self, begin_ms: int, end_ms: int) -> Matrix:
         """Return the samples of (begin, end]; the same object while they are the same."""
@@ -163,13 +142,13 @@ class Ring:
 
     def _matrix(self, begin: int, end: int) -> Matrix:
         entries = self._entries[begin:end]
-        values = np.full((len(entries), self._table.n), np.nan)
+        values = np.full((len(entries), self._series.n), np.nan)
         present = np.zeros(values.shape, np.bool_)
         for i, one in enumerate(entries):
             values[i, one.columns] = one.values
             present[i, one.columns] = True
         times = np.array(self.times_ms[begin:end], np.int64)
-        return Matrix(self._table, times, values, present, self.first_ms or 0)
+        return Matrix(self._series.table, times, values, present, self.first_ms or 0)
 
     def at(self, t_ms: int, lookback_ms: int) -> Vector:
         """Return the newest samples at or before `t_ms`, none older than the lookback."""
@@ -177,15 +156,10 @@ class Ring:
         if k < 0 or t_ms - self.times_ms[k] >= lookback_ms:
             return NOTHING
         one = self._entries[k]
-        values, present = np.full(self._table.n, np.nan), np.zeros(self._table.n, np.bool_)
+        values, present = np.full(self._series.n, np.nan), np.zeros(self._series.n, np.bool_)
         values[one.columns], present[one.columns] = one.values, True
-        return Vector(self._table, values, present, np.ones(self._table.n))
+        return Vector(self._series.table, values, present, np.ones(self._series.n))
 
     def time_at(self, t_ms: int) -> int:
         """Return the time of the samples that `at` returns."""
         return self.times_ms[bisect_right(self.times_ms, t_ms) - 1]
-
-
-def _key(labels: Labels, i: int) -> tuple[tuple[str, int], ...]:
-    """Return a label set as something that can be looked up."""
-    return tuple((name, int(codes[i])) for name, codes in labels.columns.items() if codes[i])

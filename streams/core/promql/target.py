@@ -29,6 +29,7 @@ from streams.core.promql.past import Past
 from streams.core.promql.ring import Matrix, Ring
 from streams.core.promql.selectors import Selector
 from streams.core.promql.series import Series
+from streams.core.promql.sums import Sums, Totals
 from streams.core.promql.vector import NOTHING, Vector, vector
 from streams.core.promql.wanted import LOOKBACK_MS, SYNTHETIC, Wanted
 from streams.core.samples import Scrape
@@ -49,7 +50,7 @@ class Target:
         self._strings = strings
         self._constants = {name: strings.code(text) for name, text in self.labels.items()}
         self._counted = self._own(what.selector for what in wanted.accumulators)
-        self._instant = self._own([*wanted.instant, *wanted.ranges])
+        self._instant = self._own([*wanted.instant, *wanted.ranges, *wanted.sums])
         self._rings = {
             one: Ring(back_ms + wanted.late_ms)
             for one, back_ms in wanted.ranges.items()
@@ -58,6 +59,11 @@ class Target:
         every = [*self._counted.values(), *self._instant.values()]
         self._families = {one.name for one in every} | {
             one.folded[0] for one in every if one.folded is not None
+        }
+        self._sums = {
+            one: Sums(back_ms + wanted.late_ms)
+            for one, back_ms in wanted.sums.items()
+            if one in self._instant
         }
         self._long = {one: self._rings[one] for one in self._rings if wanted.long(one)}
         self._counters = Counters(
@@ -86,12 +92,13 @@ class Target:
     @property
     def long(self) -> bool:
         """Whether anything reaches back further than a replay."""
-        return bool(self._long) or self._counters.long
+        return bool(self._long or self._sums) or self._counters.long
 
     def past(self) -> Past:
         """Return what reaches back further than a replay; as texts, for another process."""
         rings = [ring.past(str(one), self._strings) for one, ring in self._long.items()]
-        return Past(self.first_ms, self._counters.past(), rings)
+        sums = [one.past(str(what), self._strings) for what, one in self._sums.items()]
+        return Past(self.first_ms, self._counters.past(), rings, sums)
 
     def restore(self, past: Past) -> None:
         """Take the past of before, before the first scrape is taken."""
@@ -101,6 +108,10 @@ class Target:
         for one in past.rings:
             if ring := rings.get(one.what):
                 ring.restore(one, self._strings)
+        sums = {str(one): kept for one, kept in self._sums.items()}
+        for each in past.sums:
+            if kept := sums.get(each.what):
+                kept.restore(each, self._strings)
 
     def accept(self, scrape: Scrape) -> None:
         """Take a scrape; one that is not newer than the last changes nothing."""
@@ -121,8 +132,9 @@ class Target:
         self._scrapes += 1
         self._vectors.clear()
         if attempt.outcome is not Outcome.SKIPPED:
-            for selector, ring in self._rings.items():
-                ring.add(attempt.start_ms, self._sampled(selector, attempt))
+            for kept in (self._rings, self._sums):
+                for selector, one in kept.items():
+                    one.add(attempt.start_ms, self._sampled(selector, attempt))
         if self._counters.forget(attempt.start_ms):
             self._layouts.clear()
             self._rows.clear()
@@ -242,6 +254,11 @@ class Target:
         """Return the values that the selector read at a time that rings remember."""
         ring = self._rings.get(selector)
         return NOTHING if ring is None else ring.at(t_ms, LOOKBACK_MS)
+
+    def totals(self, selector: Selector, begin_ms: int, end_ms: int) -> Totals | None:
+        """Return what the samples of a selector in (begin, end] add up to."""
+        sums = self._sums.get(selector)
+        return None if sums is None else sums.window(begin_ms, end_ms)
 
     def samples(self, selector: Selector, begin_ms: int, end_ms: int) -> Matrix | None:
         """Return the samples of a selector in (begin, end]."""

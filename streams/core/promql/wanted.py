@@ -29,6 +29,8 @@ class Need:
     instant: tuple[Selector, ...] = ()
     ranges: Mapping[Selector, int] = field(default_factory=dict)  # ms back
     recorded: Mapping[Selector, int] = field(default_factory=dict)  # ms back
+    sums: Mapping[Selector, int] = field(default_factory=dict)  # ms back
+    recorded_sums: Mapping[Selector, int] = field(default_factory=dict)  # ms back
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Wanted:
     instant: tuple[Selector, ...]
     ranges: Mapping[Selector, int]
     recorded: Mapping[Selector, int]
+    sums: Mapping[Selector, int]
+    recorded_sums: Mapping[Selector, int]
     late_ms: int  # how long after its time an evaluation may happen
 
     @property
@@ -52,14 +56,23 @@ class Wanted:
     def longest_ms(self) -> int:
         """How far back any window goes."""
         reaches = [reach.ms for reach in self.accumulators.values()]
-        every = [*reaches, *self.ranges.values(), *self.recorded.values()]
+        ranges = (self.ranges, self.recorded, self.sums, self.recorded_sums)
+        every = [*reaches, *(back_ms for one in ranges for back_ms in one.values())]
         return max(every, default=0) + self.late_ms
 
     @property
     def recorded_ms(self) -> dict[str, int]:
         """How far back the results of recorded names are read."""
+        return self._by_name(self.recorded)
+
+    @property
+    def recorded_sums_ms(self) -> dict[str, int]:
+        """How far back the sums of recorded names are read."""
+        return self._by_name(self.recorded_sums)
+
+    def _by_name(self, selectors: Mapping[Selector, int]) -> dict[str, int]:
         found: dict[str, int] = {}
-        for selector, back_ms in self.recorded.items():
+        for selector, back_ms in selectors.items():
             found[selector.name] = max(found.get(selector.name, 0), back_ms + self.late_ms)
         return found
 
@@ -70,16 +83,26 @@ class Wanted:
 
 def wanted(needs: Iterable[Need], late_ms: int) -> Wanted:
     """Return what all of these need together."""
+    every = list(needs)
     accumulators: dict[Accumulator, Reach] = {}
-    instant: dict[Selector, None] = {}
-    ranges: dict[Selector, int] = {}
-    recorded: dict[Selector, int] = {}
-    for need in needs:
+    for need in every:
         for what, reach in need.accumulators.items():
             before = accumulators.get(what, Reach(0))
             accumulators[what] = Reach(max(reach.ms, before.ms), max(reach.fine_ms, before.fine_ms))
-        instant.update(dict.fromkeys(need.instant))
-        for kept, more in ((ranges, need.ranges), (recorded, need.recorded)):
-            for selector, back_ms in more.items():
-                kept[selector] = max(kept.get(selector, 0), back_ms)
-    return Wanted(accumulators, tuple(instant), ranges, recorded, late_ms)
+    return Wanted(
+        accumulators,
+        instant=tuple(dict.fromkeys(one for need in every for one in need.instant)),
+        ranges=_longest(need.ranges for need in every),
+        recorded=_longest(need.recorded for need in every),
+        sums=_longest(need.sums for need in every),
+        recorded_sums=_longest(need.recorded_sums for need in every),
+        late_ms=late_ms,
+    )
+
+
+def _longest(every: Iterable[Mapping[Selector, int]]) -> dict[Selector, int]:
+    found: dict[Selector, int] = {}
+    for one in every:
+        for selector, back_ms in one.items():
+            found[selector] = max(found.get(selector, 0), back_ms)
+    return found

@@ -183,3 +183,49 @@ def test_old_vectors_are_thinned_and_growth_is_kept() -> None:
     for width_ms in (60_000, 3_600_000, 3 * 86_400_000):
         grown = history.increase(newest_ms - width_ms, newest_ms, 1)[0]
         assert grown == pytest.approx(width_ms / step_ms)  # a constant slope stays exact
+
+
+HOUR = 3_600_000
+
+
+def test_sums_reach_back_for_days() -> None:
+    """Of 40 hours the newest 30; the past is one sample an hour, so nothing is thinned yet."""
+    names = ("sum", "count", "avg", "present")
+    made = World([*(f"{name}_over_time(g[30h])" for name in names), "sum_over_time(up[30h])"])
+    for hour in range(41):
+        series = gauge(hour) + (gauge(1, s="b") if hour < 20 else "")
+        outcome = Outcome.TIMEOUT if hour == 35 else Outcome.OK
+        made.scrape(series, hour * HOUR, interval_ms=HOUR, outcome=outcome)
+    found = {(r.labels, round(r.value, 6)) for r in made.aligned(40 * HOUR)}
+    seen = [hour for hour in range(11, 41) if hour != 35]
+    a, b = (("s", "a"),), (("s", "b"),)
+    assert found == {
+        *((a, float(x)) for x in (sum(seen), len(seen), round(sum(seen) / len(seen), 6), 1)),
+        *((b, float(x)) for x in (9, 1)),
+        ((), 29.0),
+    }
+
+
+def test_sums_of_recorded_names_reach_back_for_days() -> None:
+    text = """
+groups:
+- name: g
+  interval: 1h
+  rules:
+  - {record: "a:b:now", expr: sum(g)}
+  - {record: "a:b:avg", expr: 'avg_over_time(a:b:now{cluster!=""}[30d])'}
+"""
+    rules = load_rules({"test.yaml": text})
+    evaluator = Evaluator(rules, CLUSTER)
+    for hour in range(31 * 24):
+        evaluator.accept(scrape(gauge(hour % 24), hour * HOUR, interval_ms=HOUR))
+        found = evaluator.evaluate_records(rules.groups[0], hour * HOUR)
+    rows = {row["metric"]: row["value"] for row in found.rows.to_pylist()}
+    assert rows["a:b:avg"] == pytest.approx(11.5, rel=5e-3)  # the edge is known to 1/64 of its age
+    past = evaluator.recorded_past()
+    assert past is not None and len(past.sums[0].times_ms) < 500
+    again = Evaluator(rules, CLUSTER)
+    again.restore({}, past)
+    again.accept(scrape(gauge(23), 31 * 24 * HOUR - HOUR, interval_ms=HOUR))
+    rows_again = again.evaluate_records(rules.groups[0], 31 * 24 * HOUR - HOUR).rows.to_pylist()
+    assert {row["metric"]: row["value"] for row in rows_again} == rows
