@@ -164,11 +164,18 @@ def quantile(q: float, v: Block) -> Floats:
     return np.asarray(ordered[low] * (1 - weight) + ordered[high] * weight, np.float64)
 
 
+def _sum(v: Block) -> Floats:
+    """Return the sum, added up with more digits than it has: that of a constant is its multiple."""
+    return np.asarray(v.astype(np.longdouble).sum(axis=0), np.float64)
+
+
 def _mean(v: Block) -> Floats:
-    """Return the mean; that of huge values does not overflow."""
-    mean: Floats = v.mean(axis=0)
-    careful: Floats = (v / len(v)).sum(axis=0)
-    return np.where(np.isinf(mean) & np.isfinite(v).all(axis=0), careful, mean)
+    """Return the mean; that of a constant is the constant, that of huge values no infinity."""
+    return np.asarray(v.astype(np.longdouble).mean(axis=0), np.float64)
+
+
+def _variance(v: Block) -> Floats:
+    return np.asarray(v.astype(np.longdouble).var(axis=0), np.float64)
 
 
 OVER: Final[dict[str, Function]] = {
@@ -186,9 +193,9 @@ OVER: Final[dict[str, Function]] = {
     "present_over_time": Function(lambda t, v, s: np.ones(v.shape[1])),
     "quantile_over_time": Function(lambda t, v, s: quantile(s.number, v), number=0),
     "resets": Function(_resets),
-    "stddev_over_time": Function(lambda t, v, s: v.std(axis=0)),
-    "stdvar_over_time": Function(lambda t, v, s: v.var(axis=0)),
-    "sum_over_time": Function(lambda t, v, s: v.sum(axis=0)),
+    "stddev_over_time": Function(lambda t, v, s: np.sqrt(_variance(v))),
+    "stdvar_over_time": Function(lambda t, v, s: _variance(v)),
+    "sum_over_time": Function(lambda t, v, s: _sum(v)),
 }
 """The functions that read samples of a range, by name."""
 

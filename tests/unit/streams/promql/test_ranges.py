@@ -66,6 +66,14 @@ def test_functions_of_ranges(expression: str, value: float) -> None:
     assert result.value == pytest.approx(value)
 
 
+def test_the_mean_of_a_constant_is_the_constant() -> None:
+    for samples in range(2, 20):
+        (result,) = one("avg_over_time(g[1h]) == g", [0.1] * samples)
+        assert result.value == 0.1
+    (result,) = one("avg_over_time(g[1h])", [1.7e308, 1.7e308])
+    assert result.value == 1.7e308
+
+
 def test_a_range_does_not_hold_its_first_moment() -> None:
     assert [r.value for r in one("count_over_time(g[10s])", [1, 1, 1, 1])] == [2.0]
     assert one("count_over_time(g[10s])", [1, 1, None, None], 15_000) == []
