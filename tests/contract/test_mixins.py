@@ -26,6 +26,7 @@ import yaml
 
 from streams.core.rules.entries import Problems
 from streams.core.rules.files import load_rules
+from streams.core.rules.imports import imported
 from streams.core.rules.unittests.compare import duration_text
 from streams.core.rules.unittests.run import Failure, RateSemantics, run_file
 from streams.core.rules.unittests.testfile import parse
@@ -154,12 +155,16 @@ def test_what_prometheus_ships_for_promtool(promtool: Path, prometheus_sources: 
 
 
 @pytest.mark.parametrize("package", ["etcd", "prometheus"])
-def test_alerts_of_a_mixin_load(package: str, etcd_sources: Path, prometheus_sources: Path) -> None:
+def test_a_mixin_is_imported_whole(
+    package: str, etcd_sources: Path, prometheus_sources: Path
+) -> None:
     mixin = {
         "etcd": etcd_sources / "contrib" / "mixin",
         "prometheus": prometheus_sources / "documentation" / "prometheus-mixin",
     }[package]
-    assert len(load_rules(rendered(mixin)).program.alerts) > 10
+    found = [one for name, text in rendered(mixin).items() for one in imported(name, text)]
+    assert not [refusal for one in found for refusal in one.refused]
+    assert len(load_rules({one.name: one.text for one in found}).program.alerts) > 10
 
 
 @dataclass(frozen=True)

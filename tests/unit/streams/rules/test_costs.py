@@ -8,6 +8,7 @@ from streams.core.facts import FACTS
 from streams.core.rules.costs import STEP_MS, Cost, costs, names_read, plans, steps_of
 from streams.core.rules.files import RuleSet, load_rules
 from streams.core.rules.lint import duplicates
+from streams.rulefiles import shipped_files
 from tests.fixtures import REPOSITORY
 
 
@@ -87,6 +88,10 @@ def test_rules_that_are_there_twice() -> None:
     assert "f.yaml:6: the record a:b:c is there twice" in str(first)
     assert "the first is at line 4" in str(first)
     assert ("y", 9) == (second.expr, second.line)
+
+
+def test_ours_are_there_once() -> None:
+    assert [] == duplicates(load_rules(shipped_files()).groups)
 
 
 def test_one_name_in_two_files_is_no_mistake() -> None:
