@@ -35,7 +35,7 @@ from streams.core.memory import Memory
 from streams.core.missing import EVERY_MS
 from streams.core.outputs import Outputs, fact_rows
 from streams.core.promql.vector import EvaluationError
-from streams.core.rules.alerts import UNKNOWN_MS, AlertBook, Present
+from streams.core.rules.alerts import UNKNOWN_MS, AlertBook, Changes, Present
 from streams.core.rules.files import Group
 from streams.core.rules.overrides import RuleSets
 from streams.core.rules.program import Program
@@ -48,6 +48,9 @@ FACTS_GROUP: Final = "facts"
 SILENCE_MS_MAX: Final = 86_400_000
 SLACK_MS: Final = 60_000
 """Records come one by one: what is due is noticed at the next."""
+
+NEWEST_MAX: Final = 50
+"""Alerts that a position repeats: it is written for each record."""
 
 Received = Mapping[TopicName, int]
 """The last offset of each topic that has come, whatever cluster it was about."""
@@ -137,6 +140,7 @@ class ClusterEngine:
             made.rules,
             states=saved.alerts,
             seq_floor=saved.seq_floor,
+            unsaved=position.newest.states,
         )
         rules = {rule.name for group in made.rules.groups for rule in group.rules}
         made._failing = Failing(one for one in position.failures if one.rule in rules)
@@ -333,20 +337,18 @@ class ClusterEngine:
         out.tombstones += self._book.tombstones(t_ms)
 
     def _save(self, out: Outputs, received: Received) -> None:
-        """Save the alerts first: states that are newer than the position do no harm."""
+        """Save everything that a record changed."""
         changes = self._book.changes()
-        if changes.seq_floor is not None:
-            out.write(state.NUMBERING, state.Numbering(seq_floor=changes.seq_floor))
-        for fingerprint, one in changes.states.items():
-            kind = state.alert_kind(fingerprint)
-            if one is None:
-                out.writes[kind] = None
-            else:
-                out.write(kind, one)
         every_ms = state.note_ms(self._context.rewind_ms)
         if self._watermark.newest_ms - self._noted_ms >= every_ms:
             self._note(out, received)
-        out.write(state.POSITION, self._position())
+        newest = state.Newest(dict(changes.states), changes.seq_floor)
+        few = len(newest.states) <= NEWEST_MAX
+        if few and out.write(state.POSITION, self._position(newest)):
+            _save_alerts(changes, out)
+        else:  # a crash in between only lets ALERTS be told anew, as they are after the record
+            _save_alerts(changes, out)
+            out.write(state.POSITION, self._position())
 
     def _note(self, out: Outputs, received: Received) -> None:
         """Note a rewind point after the newest record; one that is too large is left out."""
@@ -369,7 +371,7 @@ class ClusterEngine:
             self._points, self._steps_new = point.number, []
         self._memory.save(self._noted_ms, out)
 
-    def _position(self) -> state.Position:
+    def _position(self, newest: state.Newest = state.NOTHING_NEW) -> state.Position:
         return state.Position(
             epoch=self._epoch,
             log=self._context.logs[TopicName.SCRAPES],
@@ -380,6 +382,7 @@ class ClusterEngine:
             budget=self._budget,
             points=self._points,
             failures=self._failing.counts(),
+            newest=newest,
         )
 
     def _envelope(self, group: str, t_ms: int, interval_ms: int) -> IndicatorEnvelope:
@@ -391,6 +394,17 @@ class ClusterEngine:
             rules_hash=self.rules.hash,
             epoch=self._epoch,
         )
+
+
+def _save_alerts(changes: Changes, out: Outputs) -> None:
+    if changes.seq_floor is not None:
+        out.write(state.NUMBERING, state.Numbering(seq_floor=changes.seq_floor))
+    for fingerprint, one in changes.states.items():
+        kind = state.alert_kind(fingerprint)
+        if one is None:
+            out.writes[kind] = None
+        else:
+            out.write(kind, one)
 
 
 def _with_version(info: ClusterInfo, version: str) -> ClusterInfo:

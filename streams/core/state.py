@@ -4,7 +4,9 @@ The rule this file owns: what is in the table is enough to go on as if nothing h
 `position` says up to which scrape everything was emitted; a rewind point holds the small states
 and the offsets from which the big ones (the windows) are rebuilt; windows that reach back further
 than a replay are saved as they are, under the name of their target. Each alert has its own key:
-there may be as many as rules make, and a value is one Kafka record.
+there may be as many as rules make, and a value is one Kafka record. A position repeats what its
+record changed of the alerts: it is written before them, so both are known or neither is. What it
+repeats is written again after a crash, before the next position takes its place.
 
     rewind-0 ... rewind-4 ...... rewind-k      position
     |           |  <- read from here  |        |  <- emit from here
@@ -57,6 +59,16 @@ Kinds = Mapping[str, bytes]
 T = TypeVar("T", bound=msgspec.Struct)
 
 
+class Newest(msgspec.Struct, frozen=True):
+    """What one record changed of the alerts."""
+
+    states: dict[str, State | None] = {}  # by fingerprint; None: forgotten
+    seq_floor: int | None = None  # None: as before
+
+
+NOTHING_NEW: Final = Newest()
+
+
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Up to where a cluster was evaluated."""
 
@@ -70,6 +82,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     points: int  # noted so far
     failures: list[Failures] = []  # of rules
+    newest: Newest = NOTHING_NEW
 
 
 class Numbering(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,13 +247,17 @@ def stored(kinds: Kinds) -> Stored | None:
     points = sorted(_points(kinds, position), key=lambda one: one.number)
     if not points:
         raise DecodeError("the state has a position and no rewind point")
+    newest = position.newest
     floor = _decode(kinds[NUMBERING], Numbering).seq_floor if NUMBERING in kinds else 0
+    floor = floor if newest.seq_floor is None else newest.seq_floor
+    changed = {one.fingerprint: one for one in _alerts(kinds)} | newest.states
+    alerts = tuple(one for one in changed.values() if one is not None)
     pasts = {
         kind.removeprefix(_PAST): _decode(value, Past)
         for kind, value in kinds.items()
         if kind.startswith(_PAST)
     }
-    return Stored(position, tuple(points), tuple(_alerts(kinds)), floor, pasts)
+    return Stored(position, tuple(points), alerts, floor, pasts)
 
 
 def _alerts(kinds: Kinds) -> Iterator[State]:

@@ -238,11 +238,23 @@ class AlertBook:
 
     @classmethod
     def restore(
-        cls, cluster: str, epoch: int, rules: RuleSet, *, states: Iterable[State], seq_floor: int
+        cls,
+        cluster: str,
+        epoch: int,
+        rules: RuleSet,
+        *,
+        states: Iterable[State],
+        seq_floor: int,
+        unsaved: Iterable[str] = (),
     ) -> "AlertBook":
-        """Return the book of what was saved; alerts of rules that are gone end at once."""
+        """Return the book of what was saved; alerts of rules that are gone end at once.
+
+        unsaved: fingerprints that count as changed: perhaps not all of them are in their places.
+        """
         book = cls(cluster, epoch)
-        book._seq_floor = book._floor_saved = seq_floor
+        book._seq_floor = seq_floor
+        book._changed = set(unsaved)
+        book._floor_saved = 0 if book._changed else seq_floor
         book._states = {state.fingerprint: state for state in states}
         book._rules = {plan.rule.id: plan.rule for plan in rules.program.alerts}
         book._orphans = frozenset(
