@@ -3,7 +3,7 @@ read from, which shard takes a record, when the worker is ready.
 
 The rules this file owns:
 - A partition that stays through a rebalance goes on; one that is new is rebuilt from the table,
-  and so are all where the context is another: the rules changed.
+  and so are all where rules changed that read what was not kept.
 - After an assignment the scrapes of a partition are held back until its changes and logs were read
   to where they ended, at most FACTS_WAIT_S; facts that come later count as late. They are held at
   the consumer: an agent that waited would fill the queue that all topics share.
@@ -24,6 +24,7 @@ from schemas.kafka import topic_names
 from schemas.metrics import Metric
 from schemas.topics import TopicName
 from streams.consumer import Offsets, ReplayingApp
+from streams.core.cluster import Context
 from streams.core.shard import Shard
 from streams.core.state import INPUTS
 from streams.stage import Stage
@@ -63,6 +64,14 @@ class Partitions:
             self._in_hand -= Counter([partition])
             if not self._in_hand:
                 self._resting.set()
+
+    def use(self, context: Context) -> bool:
+        """Go on by other rules; return False where all shards must be made anew for them."""
+        self.context = context
+        takes = self._open and all(one.takes(context.rules) for one in self._shards.values())
+        for shard in self._shards.values() if takes else ():
+            shard.use(context)
+        return takes
 
     def live(self) -> list[Shard]:
         """Return the shards that take records."""

@@ -93,9 +93,14 @@ class Worker:
         return True
 
     async def use(self, rules: RuleSets) -> None:
-        """Judge by other rules from here on: the state of each cluster is built anew for them."""
-        self.partitions.context = replace(self.partitions.context, rules=rules)
-        await self._app.rebuild()
+        """Judge by other rules from the next record on.
+
+        Where they read what was not kept, the state of each cluster is built anew for them.
+        """
+        context = replace(self.partitions.context, rules=rules)
+        if not self.partitions.use(context):
+            await self._app.rebuild()
+        logger.info("other rules are in force rules=%s", rules.loaded.hash)
 
     def _fail(self, error: Exception) -> None:
         if not self.failed.done():

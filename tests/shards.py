@@ -169,9 +169,7 @@ class Life:
 
         acknowledged: how many records of the log were; all by default.
         """
-        self.shard = self._new()
-        self.shard.restore(self.table.items(), _ends(log))
-        seeks = self._begin(log, log[:acknowledged])
+        seeks = self.restart(log, acknowledged=acknowledged)
         again = [one for one in log if one.offset >= seeks[one.topic]]
         facts = [one for one in again if one.topic is not TopicName.SCRAPES]
         scrapes = [one for one in again if one.topic is TopicName.SCRAPES]
@@ -182,6 +180,14 @@ class Life:
             self.take(one)
         assert not self.shard.replaying
         return len(scrapes)
+
+    def restart(
+        self, log: Sequence[Entry], *, acknowledged: int | None = None
+    ) -> dict[TopicName, int]:
+        """Die and live again; return from where each topic is to be read."""
+        self.shard = self._new()
+        self.shard.restore(self.table.items(), _ends(log))
+        return self._begin(log, log[:acknowledged])
 
     def indicators(self) -> dict[tuple[str, int], list[dict[str, object]]]:
         """Return the rows that a reader keeps: the newest of each group and time."""

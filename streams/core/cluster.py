@@ -158,6 +158,20 @@ class ClusterEngine:
         made._noted_ms = position.newest_ms if point.logs == dict(context.logs) else 0
         return made
 
+    def takes(self, rules: RuleSets) -> bool:
+        """Tell whether other rules can be used without reading anything again."""
+        return self._evaluator.takes(rules.of(self.cluster))
+
+    def use(self, context: Context) -> None:
+        """Go on by other rules, which it takes: what is kept and what is open stay."""
+        self._context, self.rules = context, context.rules.of(self.cluster)
+        self._evaluator.use(self.rules)
+        self._book.use(self.rules)
+        self._failing.keep(self.rules.names)
+        before, self._schedule = self._schedule, Schedule(self.rules)
+        self._schedule.follow(before, self._watermark.newest_ms)
+        self._missing = self._evaluator.missing_inputs(self._watermark.now_ms)
+
     def on_change(self, offset: int, change: Change) -> Outputs:
         """Take one change."""
         known = offset <= self._facts_known.get(TopicName.CHANGES, -1)

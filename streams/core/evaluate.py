@@ -33,6 +33,7 @@ from streams.core.promql.vector import EvaluationError, Vector, refuse_duplicate
 from streams.core.promql.wanted import LOOKBACK_MS
 from streams.core.published import published
 from streams.core.rules.files import AlertingRule, Group, RecordingRule, RuleSet
+from streams.core.rules.model import recording
 from streams.core.rules.program import AlertPlan
 from streams.core.rules.queries import Found, QueryError
 from streams.core.samples import FACTS_PATH, FactSample, Scrape, facts_scrape
@@ -117,12 +118,24 @@ class Evaluator:
         self._targets: dict[TargetKey, Target] = {}
         self._kept_to_ms: dict[TargetKey, int] = {}  # by target: until when it may be silent
         self._recorded: dict[str, dict[Source, Noted]] = {}  # by name, as last evaluated
-        wanted = self._program.wanted
+        self._wanted = wanted = rules.program.wanted
         self._rings = {name: Ring(back_ms) for name, back_ms in wanted.recorded_ms.items()}
         self._sums = {name: Sums(back_ms) for name, back_ms in wanted.recorded_sums_ms.items()}
         self._pasts: dict[str, Past] = {}  # of targets that have not been seen since the restart
         self._kept = Kept()
         self._judged: dict[str, tuple[Vector, tuple[ActiveAlert, ...]]] = {}  # by rule id
+
+    def takes(self, rules: RuleSet) -> bool:
+        """Tell whether other rules can be used on what is kept: nothing new is recorded or read."""
+        same = recording(self.rules.groups) == recording(rules.groups)
+        return same and self._wanted.covers(rules.program.wanted)
+
+    def use(self, rules: RuleSet) -> None:
+        """Evaluate by other rules from now on; it takes them."""
+        self.rules, self._program = rules, rules.program
+        self._plans = {plan.rule.id: plan for plan in self._program.alerts}
+        self._kept, self._judged = Kept(), {}
+        self.alert_failures, self.unjudged = (), frozenset()
 
     def accept(self, scrape: Scrape) -> None:
         """Take one scrape; they come in tick order per target, failed ones too."""
@@ -136,13 +149,13 @@ class Evaluator:
             if target is None and len(self._targets) >= TARGETS_MAX:
                 raise EvaluationError(f"more than {TARGETS_MAX} targets in {self.cluster}")
             main = envelope.path == METRICS_PATH
-            target = Target(labels, self._program.wanted, self._strings, main=main)
+            target = Target(labels, self._wanted, self._strings, main=main)
             if past := self._pasts.pop(past_name(*key), None):
                 target.restore(past)
             self._targets[key] = target
             self._targets = dict(sorted(self._targets.items()))
         target.accept(scrape)
-        kept_ms = max(self._program.wanted.retention_ms, forget_ms(envelope.interval_ms))
+        kept_ms = max(self._wanted.retention_ms, forget_ms(envelope.interval_ms))
         self._kept_to_ms[key] = target.newest_ms + kept_ms
 
     def _labels(self, envelope: ScrapeEnvelope, job: str) -> dict[str, str]:
@@ -155,7 +168,7 @@ class Evaluator:
 
         It comes before a scrape is taken: who returns begins anew, whoever of them is first.
         """
-        before_ms = now_ms - self._program.wanted.retention_ms
+        before_ms = now_ms - self._wanted.retention_ms
         for key, target in list(self._targets.items()):
             reached = target.newest_ms >= before_ms or not target.removed
             if now_ms > self._kept_to_ms[key] or not reached:

@@ -8,7 +8,7 @@ The rules this file owns:
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +45,11 @@ class Failing:
     def __init__(self, before: Iterable[Failures] = ()) -> None:
         self._reasons: dict[tuple[str, str], str] = {}  # of what fails now: by scope and rule
         self._counts = {(one.rule, one.reason): one.count for one in before}
+
+    def keep(self, rules: Collection[str]) -> None:
+        """Forget all other rules."""
+        self._counts = {key: count for key, count in self._counts.items() if key[0] in rules}
+        self._reasons = {key: why for key, why in self._reasons.items() if key[1] in rules}
 
     def note(self, scope: str, failures: Iterable[tuple[str, str]]) -> list[RuleNews]:
         """Take the failures of one evaluation of some rules; return what is news.

@@ -62,6 +62,10 @@ class Schedule:
                 known_ms = remembered.get(name, before_ms) or since_ms
                 self._repeated[name] = min(before_ms, known_ms)
 
+    def follow(self, before: "Schedule", newest_ms: int) -> None:
+        """Go on where another schedule was; a group that is new begins at the newest tick."""
+        self.last = {one.name: before.last.get(one.name, newest_ms) for one in self._groups}
+
     def due(self, frontier: Frontier) -> list[Due]:
         """Return what is to be evaluated now."""
         return sorted(self._due(frontier))

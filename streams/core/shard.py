@@ -27,6 +27,7 @@ from streams.core import state
 from streams.core.cluster import ClusterEngine, Context
 from streams.core.hearing import Hearing, Now
 from streams.core.outputs import Outputs
+from streams.core.rules.overrides import RuleSets
 from streams.core.state import INPUTS
 
 STALE_MS: Final = 3_600_000
@@ -148,6 +149,17 @@ class Shard:
         if topic is TopicName.SCRAPES:
             known += [one.evaluated + 1 for one in self.engines.values()]
         return max(known, default=None)
+
+    def takes(self, rules: RuleSets) -> bool:
+        """Tell whether all clusters can go on by other rules as they are."""
+        settled = not (self.waits_for_facts or self.replaying)
+        return settled and all(engine.takes(rules) for engine in self.engines.values())
+
+    def use(self, context: Context) -> None:
+        """Go on by other rules, which it takes."""
+        self._context = context
+        for engine in self.engines.values():
+            engine.use(context)
 
     @property
     def waits_for_facts(self) -> bool:

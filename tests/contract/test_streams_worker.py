@@ -298,17 +298,26 @@ def test_rules_that_change_are_used_without_a_restart(bus: Bus) -> None:
     scrape(0, 24)
     until(lambda: {"Down", "Busy"} == records_of(bus).keys(), bus.stages)
     before = records_of(bus)
-    file.write_text(RULES.replace("alert: Busy", "alert: Fresh").replace("for: 20s", "for: 1s"))
-    until(lambda: bus.stages.tail(STREAMS).count("reading partition") == 2 * PARTITIONS, bus.stages)
-    scrape(24, 30)
+    fresh = RULES.replace("alert: Busy", "alert: Fresh").replace("for: 20s", "for: 1s")
+    file.write_text(fresh)  # reads what was read before
+    until(lambda: "rules are in force" in bus.stages.tail(STREAMS), bus.stages)
+    assert bus.stages.tail(STREAMS).count("reading partition") == PARTITIONS
+    scrape(24, 28)
     until(lambda: "Fresh" in records_of(bus), bus.stages)
+    wide = "{alert: Wide, expr: 'sum(increase(requests_total[2m])) > 5'}"
+    file.write_text(fresh + f"  - {{name: wide, rules: [{wide}]}}\n")  # and more
+    until(lambda: bus.stages.tail(STREAMS).count("rules are in force") == 2, bus.stages)
+    assert bus.stages.tail(STREAMS).count("reading partition") == 2 * PARTITIONS
+    scrape(28, 30)
+    until(lambda: "Wide" in records_of(bus), bus.stages)
 
     after = records_of(bus)
     assert before["Down"] == after["Down"]  # same seq, same start, and not again
     first, ended = after["Busy"]
     assert [first] == before["Busy"]
     assert ("resolved", "rule_removed", 2) == (ended.status, ended.reason, ended.seq)
-    assert [("firing", 1)] == [(one.status, one.seq) for one in after["Fresh"]]
+    for name in ("Fresh", "Wide"):
+        assert [("firing", 1)] == [(one.status, one.seq) for one in after[name]]
     file.write_text("groups: 5")
     until(lambda: "the rules stay as they were" in bus.stages.tail(STREAMS), bus.stages)
     scrape(30, 36)
@@ -326,13 +335,16 @@ def test_rules_that_change_under_load_disturb_nothing_else(bus: Bus) -> None:
     left = [one for one in entries if one.topic is scrapes]
     for n in range(0, len(left), 20):
         if n % 100 == 0:
-            rule = f"{{alert: Other{n}, expr: up == 5}}"
+            window = "" if n % 200 else f"and on () sum(rate(requests_total[{n + 90}s]))"
+            rule = f"{{alert: Other{n}, expr: 'up == 5 {window}'}}"
             file.write_text(RULES + f"  - {{name: other, rules: [{rule}]}}\n")
         bus.feed(left[n : n + 20])
         time.sleep(1.0)
     until_all(expected, bus)
 
-    assert 2 <= bus.stages.log(STREAMS).read_text().count("rule files changed")
+    said = bus.stages.log(STREAMS).read_text()
+    assert 2 <= said.count("rules are in force")
+    assert PARTITIONS < said.count("reading partition")  # and some of them by a replay
     assert_same(expected, bus.log)
     until(lambda: bus.log.committed(scrapes, PARTITION, STREAMS) == len(left), bus.stages)
 

@@ -5,7 +5,7 @@ The rule this file owns: nothing is kept that no rule reads, nor longer than its
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from streams.core.promql.accumulators import Accumulator
@@ -76,9 +76,26 @@ class Wanted:
             found[selector.name] = max(found.get(selector.name, 0), back_ms + self.late_ms)
         return found
 
+    def covers(self, other: "Wanted") -> bool:
+        """Tell whether who keeps this keeps all that the other reads."""
+        return all(
+            _covers(getattr(self, one.name), getattr(other, one.name)) for one in fields(self)
+        )
+
     def long(self, selector: Selector) -> bool:
         """Tell whether samples are kept for longer than a replay reads back."""
         return self.ranges[selector] > REBUILT_MS
+
+
+def _covers(mine: object, theirs: object) -> bool:
+    """Compare one field: what is kept, with how far back, or how late."""
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        return all(key in mine and _covers(mine[key], back) for key, back in theirs.items())
+    if isinstance(mine, tuple) and isinstance(theirs, tuple):
+        return set(mine) >= set(theirs)
+    if isinstance(mine, Reach) and isinstance(theirs, Reach):
+        return mine.ms >= theirs.ms and mine.fine_ms >= theirs.fine_ms
+    return isinstance(mine, int) and isinstance(theirs, int) and mine >= theirs
 
 
 def wanted(needs: Iterable[Need], late_ms: int) -> Wanted:

@@ -262,6 +262,13 @@ class AlertBook:
         )
         return book
 
+    def use(self, rules: RuleSet) -> None:
+        """Keep the alerts of these rules; those of others end at the next update."""
+        self._rules = {plan.rule.id: plan.rule for plan in rules.program.alerts}
+        self._orphans = frozenset(
+            key for key, state in self._states.items() if state.rule_id not in self._rules
+        )
+
     def series(self) -> list[FactSample]:
         """Return ALERTS: 1 for each alert that is pending or firing, known or not, in one order."""
         return [

@@ -54,6 +54,12 @@ class RuleSet:
     groups: tuple[Group, ...]
     hash: str  # xxh3 of everything that matters
     program: Program = field(compare=False, repr=False)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What people call its rules."""
+        return frozenset(rule.name for group in self.groups for rule in group.rules)
+
     extrapolated: bool = False  # whether rates are those of Prometheus
 
 

@@ -4,7 +4,7 @@ The rule this file owns: a rule keeps its identity (`id`) when its expression ch
 by its `version`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from streams.core.rules.template import Template
@@ -66,3 +66,16 @@ class Group:
     interval_ms: int
     limit: int  # results of one rule; 0: the engine's own limit
     rules: tuple[RecordingRule | AlertingRule, ...]
+
+
+def recording(groups: Iterable[Group]) -> list[object]:
+    """Return all that decides what is recorded, and when."""
+    return [
+        (group.name, group.interval_ms, group.limit, own)
+        for group in groups
+        if (own := [_recorded(one) for one in group.rules if isinstance(one, RecordingRule)])
+    ]
+
+
+def _recorded(rule: RecordingRule) -> object:
+    return rule.record, rule.expr, dict(rule.labels)

@@ -18,7 +18,7 @@ from streams.core.rules.overrides import RuleSets
 from streams.reload import Reload
 from streams.rulefiles import configured_rule_sets
 from tests.shards import RULES, Life, live, rules
-from tests.stories import story
+from tests.stories import assert_same, story
 
 STORY = story()
 UNDISTURBED = live(STORY)
@@ -61,6 +61,49 @@ def test_a_changed_rule_keeps_its_alert() -> None:
     assert first.rule_version != second.rule_version
 
 
+@settings(max_examples=6)
+@given(st.integers(1, len(STORY)))
+def test_rules_that_read_nothing_new_need_no_replay(cut: int) -> None:
+    expected, found = reloaded(cut, AFTER), reloaded(cut, AFTER, replay=False)
+
+    assert_same(expected, found)
+    engine = found.shard.engines["c1"]
+    assert rules(AFTER).hash == engine.rules.hash
+    found.crash(STORY)  # it has saved what the other rules need
+    assert_same(expected, found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "takes"),
+    [
+        ("up == 0", "up == 1", True),
+        ("for: 20s", "for: 30s", True),
+        ("severity: info", "severity: page", True),
+        ("- alert: Down", "- alert: More\n        expr: up == 0\n      - alert: Down", True),
+        ("  - name: a", "  - name: b", True),
+        ("increase(planewatch_log_lines_total", "rate(planewatch_log_lines_total", True),
+        ("[1m])) > 5", "[2m])) > 5", False),  # a longer window
+        ("sum by (instance) (rate", "sum by (job) (rate", False),  # another sum
+        ("up == 0", "down == 0", False),  # a series that was not kept
+        ("requests:slow", "requests:fast", False),
+        ("interval: 30s", "interval: 15s", False),
+    ],
+)
+def test_what_needs_a_replay(old: str, new: str, takes: bool) -> None:
+    life = live(STORY[:20])
+    assert old in RULES
+
+    assert takes == life.shard.takes(RuleSets(rules(RULES.replace(old, new))))
+
+
+def test_who_replays_takes_no_other_rules() -> None:
+    life = live(STORY)
+    shard = life.shard
+    assert shard.takes(life.context.rules)
+    life.restart(STORY)
+    assert not life.shard.takes(life.context.rules)
+
+
 def fired(name: str) -> int:
     """Return after how many records an alert fires for the first time."""
     life = Life()
@@ -71,14 +114,18 @@ def fired(name: str) -> int:
     raise AssertionError(f"{name} never fires")
 
 
-def reloaded(cut: int, text: str) -> Life:
+def reloaded(cut: int, text: str, *, replay: bool = True) -> Life:
     """Return a life whose rules changed after so many records."""
     life = Life()
     for number, entry in enumerate(STORY, 1):
         life.take(entry)
         if number == cut:
             life.context = replace(life.context, rules=RuleSets(rules(text)))
-            life.crash(STORY[:number])
+            if replay:
+                life.crash(STORY[:number])
+            else:
+                assert life.shard.takes(life.context.rules)
+                life.shard.use(life.context)
     return life
 
 
