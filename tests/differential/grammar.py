@@ -2,9 +2,10 @@
 the families of tests/differential/world.py.
 
 Rules: what comes out is valid PromQL and mostly meaningful: operators meet operands whose labels
-can match, so that results are seldom empty. Ties are avoided where order decides (topk). Where
-rates occur nothing jumps (floor, %, a comparison with a round number or with another rate): two
-estimates that are equal to 1e-9 must stay so.
+can match, so that results are seldom empty. Ties are avoided where order decides (topk). What
+jumps (floor, ==, changes) is asked of samples only, and where rates occur nothing is compared with
+a round number or with another rate: two numbers that differ in their last bit must not differ by
+more.
 """
 
 import random
@@ -58,12 +59,12 @@ OVER_TIME: Final = """
 avg_over_time min_over_time max_over_time sum_over_time count_over_time last_over_time
 present_over_time stddev_over_time stdvar_over_time changes resets delta idelta deriv irate
 """.split()  # noqa: SIM905
-EACH: Final = "abs ceil floor sqrt ln exp sgn round deg atan -".split()  # noqa: SIM905
+SMOOTH: Final = "abs sqrt exp deg atan -".split()  # noqa: SIM905
+STEPPED: Final = "ceil floor sgn round".split()  # noqa: SIM905
 AGGREGATIONS: Final = "sum avg min max count group stddev stdvar".split()  # noqa: SIM905
 ARITHMETIC: Final = "+ - * /".split()  # noqa: SIM905
 COMPARISONS: Final = "> < >= <= == !=".split()  # noqa: SIM905
 NUMBERS: Final = ("0", "0.5", "2", "10", "-3", "1e3", "25.25")
-SMOOTH_EACH: Final = "abs sqrt exp deg atan -".split()  # noqa: SIM905
 SMOOTH_OVER_TIME: Final = """
 avg_over_time min_over_time max_over_time sum_over_time count_over_time last_over_time deriv
 """.split()  # noqa: SIM905
@@ -143,8 +144,8 @@ class Grammar:
         """Return a vector with the labels of a family (without its name, mostly)."""
         rng = self.rng
         if depth > 0 and rng.random() < 0.4:
-            name = rng.choice(SMOOTH_EACH if self.rates else EACH)
-            inner = self.shaped(family, depth - 1)
+            name = rng.choice(SMOOTH if self.rates else (*SMOOTH, *STEPPED))
+            inner = self.selector(family) if name in STEPPED else self.shaped(family, depth - 1)
             return f"-({inner})" if name == "-" else f"{name}({inner})"
         if self.rates and family in COUNTERS:
             return f"{rng.choice(('rate', 'increase'))}({self.ranged(family)})"
@@ -190,8 +191,9 @@ class Grammar:
         number = rng.choice(SMOOTH_NUMBERS if self.rates else NUMBERS)
         if rng.random() < 0.15:
             number = rng.choice(("time() / 1e6", f"scalar(max({self.vector(0)}))", "pi()"))
-        smooth = (*ARITHMETIC, ">", "<")
-        op = rng.choice(smooth if self.rates else (*ARITHMETIC, *COMPARISONS))
+        op = rng.choice((*ARITHMETIC, ">", "<"))
+        if not self.rates and rng.random() < 0.2:
+            op, vector = rng.choice(COMPARISONS), self.selector(self.family())
         if op in COMPARISONS and rng.random() < 0.3:
             op += " bool"
         return f"{vector} {op} {number}" if rng.random() < 0.75 else f"{number} {op} {vector}"
@@ -199,10 +201,11 @@ class Grammar:
     def one_to_one(self, depth: int) -> str:
         """Return two vectors of one family around an operator."""
         rng, family = self.rng, self.family()
-        op = rng.choice("+*/" if self.rates else (*ARITHMETIC, *COMPARISONS))
-        if op in COMPARISONS and rng.random() < 0.3:
-            op += " bool"
-        return f"({self.shaped(family, depth)}) {op} ({self.shaped(family, depth)})"
+        if self.rates or rng.random() < 0.4:
+            op = rng.choice("+*/" if self.rates else ARITHMETIC)
+            return f"({self.shaped(family, depth)}) {op} ({self.shaped(family, depth)})"
+        op = rng.choice(COMPARISONS) + rng.choice(("", "", " bool"))
+        return f"{self.selector(family)} {op} {self.selector(family)}"
 
     def aggregated_pair(self, depth: int) -> str:
         """Return two sums by the same labels around an operator."""
@@ -267,13 +270,15 @@ class Grammar:
         rng, inner = self.rng, self.vector(min(depth, 1))
         offset = f" offset {rng.choice(OFFSETS)}" if rng.random() < 0.2 else ""
         range_ = f"({inner})[{rng.choice(('2m', '5m', '100s'))}:{rng.choice(STEPS)}]{offset}"
-        names = SMOOTH_OVER_TIME if self.rates else [*SMOOTH_OVER_TIME, "changes", "resets"]
+        if not self.rates and rng.random() < 0.2:
+            stepped = f"({self.selector(self.family())})[5m:{rng.choice(STEPS)}]"
+            return f"{rng.choice(('changes', 'resets'))}({stepped})"
         if rng.random() < 0.2:
             return f"quantile_over_time(0.5, {range_})"
         if self.rates and rng.random() < 0.2:  # of counters: a rate that is constant may tremble
             family = rng.choice(COUNTERS)
             return f"rate({family}{self.matchers(family)}[10m:{rng.choice(STEPS)}]{offset})"
-        return f"{rng.choice(names)}({range_})"
+        return f"{rng.choice(SMOOTH_OVER_TIME)}({range_})"
 
     def ranked(self, depth: int) -> str:
         """Return the greatest or least, of values that differ."""

@@ -203,7 +203,8 @@ REFUSED: Final = {
     "rate(up[5m])": "gauge",
     "histogram_count(x)": "native histograms",
     "histogram_avg(x)": "native histograms",
-    "max_over_time(x[41d])": "at most 40",
+    "rate(x[41d])": "at most 40",
+    "max_over_time(x[25h])": "1 day at most",
     "max_over_time(x[7d:1s])": "at most 1500 steps",
 }
 """What Prometheus evaluates without experimental features, and we do not."""
