@@ -23,7 +23,7 @@ VALUES_MAX: Final = 1_000
 
 def k_problem(k: float) -> str:
     """Return why a number is no number of rows; "" if it is one."""
-    return "" if k < K_MAX else f"{plain(k)} is no number of series"
+    return "" if -K_MAX <= k < K_MAX else f"{plain(k)} is no number of series"
 
 
 class Largest(Node):

@@ -144,7 +144,7 @@ def test_of_equal_rows_those_are_taken_whose_labels_come_first(order: tuple[str,
     assert {dict(result.labels)["i"] for result in world.live(0)} == {"a", "b"}
 
 
-@pytest.mark.parametrize("k", ["scalar(gone)", "1 / 0", 'scalar(n{i="9"})', "10 ^ 19"])
+@pytest.mark.parametrize("k", ["scalar(gone)", "1 / 0", 'scalar(n{i="9"})', "10 ^ 19", "-1 / 0"])
 def test_a_parameter_that_is_no_number_of_rows_fails_alone(k: str) -> None:
     ((_, reason),) = world_of(f"topk({k}, n)").group(0).failures
     assert reason.endswith("is no number of series")
