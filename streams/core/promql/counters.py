@@ -29,6 +29,9 @@ from streams.core.promql.vector import Vector
 DEAD_ROWS_MAX: Final = 1_000
 """Rows that vanished before all short windows began are forgotten when there are more than this,
 and more of them than of the others."""
+WINDOWS_MAX: Final = 64
+"""Windows that are remembered until the next scrape. Beyond it all are forgotten and made again:
+one that ends at the time of its evaluation, as those of a failing target do, never comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,8 @@ class Counters:
         groups = bank.groups[what]
         key = (id(bank), window.begin_ms, window.end_ms)
         if key not in self._increases:
+            if len(self._increases) >= WINDOWS_MAX:
+                self._increases.clear()
             self._increases[key] = bank.history.increase(window.begin_ms, window.end_ms, bank.slots)
         view = groups.view(self._strings, constants)
         if window.whole and not bank.long and not groups.rowless:
@@ -196,6 +201,8 @@ class Counters:
         """Return the window (end - width, end]; `newest` is the scrape that ends it."""
         key = (newest_ms, end_ms, width_ms)
         if key not in self._windows:
+            if len(self._windows) >= WINDOWS_MAX:
+                self._windows.clear()
             self._windows[key] = self._window(newest_ms, end_ms, width_ms)
         return self._windows[key]
 

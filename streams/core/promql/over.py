@@ -35,7 +35,8 @@ class Span:
 
 
 Fold = Callable[[Floats, Block, Span], Floats]
-"""(times in s before the end of the window, values, window) -> a value for each series."""
+"""(times in s before the end of the window or, where that does not matter, before the newest
+samples, values, window) -> a value for each series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ def apply(function: Function, matrix: Matrix, span: Span) -> tuple[Floats, Mask]
     """Return the value of each series of the matrix, and which have one."""
     n = matrix.labels.n
     values, there = np.full(n, np.nan), np.zeros(n, np.bool_)
-    seconds = (matrix.times_ms - span.end_ms) / 1000
+    # Where the end of the window does not matter, it must not even be seen in the last bit.
+    zero_ms = span.end_ms if function.timed or not len(matrix.times_ms) else matrix.times_ms[-1]
+    seconds = (matrix.times_ms - zero_ms) / 1000
     for rows, columns in _blocks(matrix):
         if len(rows) < function.samples_min:
             continue

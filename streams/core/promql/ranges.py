@@ -151,8 +151,9 @@ class Over(Node):
         matrices = tuple(self.source.matrices(context, begin_ms, end_ms))
         moment = context.t_ms if self.function.timed else 0
         span = Span(begin_ms, end_ms, context.t_ms, number)
+        covered = [_coverage(matrix, span) for matrix in matrices]
         return context.derived(
-            self, (moment, number, *matrices), lambda: self._made(matrices, span)
+            self, (moment, number, *covered, *matrices), lambda: self._made(matrices, span)
         )
 
     def _made(self, matrices: tuple[Matrix, ...], span: Span) -> Vector:
@@ -161,10 +162,13 @@ class Over(Node):
 
     def _of(self, matrix: Matrix, span: Span) -> Vector:
         values, there = apply(self.function, matrix, span)
-        width_ms = span.end_ms - span.begin_ms
-        watched_ms = span.end_ms - max(span.begin_ms, matrix.first_ms)
-        coverage = min(max(watched_ms / width_ms, 0.0), 1.0)
-        return Vector(matrix.labels, values, there, np.full(len(values), coverage))
+        return Vector(matrix.labels, values, there, np.full(len(values), _coverage(matrix, span)))
+
+
+def _coverage(matrix: Matrix, span: Span) -> float:
+    """Return the share of the window that was watched."""
+    watched_ms = span.end_ms - max(span.begin_ms, matrix.first_ms)
+    return min(max(watched_ms / (span.end_ms - span.begin_ms), 0.0), 1.0)
 
 
 def chosen(matrix: Matrix, selector: Selector, context: Context) -> Matrix:

@@ -26,6 +26,9 @@ begin there cover less."""
 COLUMNS_SPARE: Final = 1_000
 """Series that vanished are dropped from the table when there are more of them, and more than
 others."""
+MATRICES_MAX: Final = 16
+"""Windows that are remembered until the next samples. Beyond it all are forgotten and made again:
+their beginnings move on where no samples come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,8 @@ class Ring:
         """Return the samples of (begin, end]; the same object while they are the same."""
         key = bisect_right(self.times_ms, begin_ms), bisect_right(self.times_ms, end_ms)
         if key not in self._matrices:
+            if len(self._matrices) >= MATRICES_MAX:
+                self._matrices.clear()
             self._matrices[key] = self._matrix(*key)
         return self._matrices[key]
 

@@ -212,7 +212,9 @@ class Target:
     def stamp(self, t_ms: int) -> int:
         """Return what changes whenever the present values do; 0 where time alone may do it."""
         newest = self._attempts.newest
-        settled = newest is not None and newest.outcome is Outcome.OK and newest.fresh(t_ms)
+        if newest is None or newest.outcome is not Outcome.OK:
+            return 0
+        settled = newest.fresh(t_ms) and t_ms - newest.start_ms < LOOKBACK_MS
         return self._scrapes if settled else 0
 
     @property
@@ -279,6 +281,8 @@ class Target:
         interval_ms = oldest.interval_ms
         fresh = t_ms - newest_ms <= FRESH_INTERVALS * interval_ms
         window = counters.window(newest_ms, newest_ms if fresh else t_ms, width_ms)
+        if not fresh:  # no other evaluation asks for this window
+            return counters.increase(what, window, self._constants)
         return self._kept(
             (what, window.begin_ms, window.end_ms, newest_ms),
             lambda: counters.increase(what, window, self._constants),
