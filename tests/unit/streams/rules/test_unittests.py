@@ -349,3 +349,52 @@ def test_a_story_may_be_long() -> None:
 def test_steps_are_bounded() -> None:
     (failure,) = run({"promql_expr_test": [asks("time()", "100y")]}, evaluation_interval="1s")
     assert "more than 5000000 steps" in str(failure)
+
+
+def test_given_samples_of_a_recorded_name_stand_for_five_minutes() -> None:
+    story = {
+        "input_series": [{"series": "sum:of:y", "values": "9 _x9"}],
+        "promql_expr_test": [
+            asks("sum:of:y", "4m59s", ("sum:of:y", 9)),
+            asks("sum:of:y", "5m"),
+        ],
+    }
+    assert run(story) == []
+
+
+@pytest.mark.parametrize("semantics", RateSemantics)
+def test_an_alert_need_not_have_seen_its_window(semantics: RateSemantics) -> None:
+    rules = "groups: [{name: g, rules: [{alert: A, expr: 'increase(y[1h]) > 0'}]}]"
+    story = {
+        "input_series": series(y="1 2 3"),
+        "alert_rule_test": [{"eval_time": "1m", "alertname": "A", "exp_alerts": [{}]}],
+    }
+    assert run(story, rules, semantics=semantics) == []
+
+
+def test_an_alert_that_is_kept_says_what_it_said() -> None:
+    rules = (
+        "groups: [{name: g, rules: [{alert: A, expr: y > 1, keep_firing_for: 2m, "
+        'annotations: {s: "{{ $value }}"}}]}]'
+    )
+    kept = [{"exp_annotations": {"s": "3"}}]
+    story = {
+        "input_series": series(y="2 3 0 0 0"),
+        "alert_rule_test": [
+            {"eval_time": "3m", "alertname": "A", "exp_alerts": kept},
+            {"eval_time": "4m", "alertname": "A", "exp_alerts": []},
+        ],
+    }
+    assert run(story, rules) == []
+
+
+def test_of_a_series_that_is_there_twice_the_last_counts() -> None:
+    rows = [
+        {"series": 'y{a="1", b="2"}', "values": "1"},
+        {"series": 'y{b="2",a="1"}', "values": "2"},
+    ]
+    story = {
+        "input_series": rows,
+        "promql_expr_test": [asks("y", "0", ('y{a="1", b="2"}', 2))],
+    }
+    assert run(story) == []
