@@ -50,7 +50,7 @@ class Schedule:
     ) -> None:
         """Go on after these evaluations; a group that is new begins at the newest tick.
 
-        remembered: of each group whose results are kept, up to when they are, 0 where there are
+        remembered: of each group whose results are kept, up to when they are, -1 where there are
         none; since_ms: from when the replay has scrapes, 0 where `begin` will tell.
         """
         for group in self._groups:
@@ -59,8 +59,8 @@ class Schedule:
             if name in self._read and name in last:
                 # A slower group that read these results before the crash reads them again.
                 before_ms = self.last[name] - self._slowest_ms - 1
-                known_ms = remembered.get(name, before_ms) or since_ms
-                self._repeated[name] = min(before_ms, known_ms)
+                known_ms = remembered.get(name, before_ms)
+                self._repeated[name] = min(before_ms, known_ms if known_ms > 0 else since_ms)
 
     def follow(self, before: "Schedule", newest_ms: int) -> None:
         """Go on where another schedule was; a group that is new begins at the newest tick."""

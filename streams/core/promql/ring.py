@@ -80,7 +80,7 @@ class Ring:
         values = floats(past.values)[:, 0]
         begins = np.cumsum([0, *past.counts]).tolist()
         self._entries = [_Entry(columns[a:b], values[a:b]) for a, b in pairwise(begins)]
-        self.times_ms, self.first_ms = list(past.times_ms), past.first_ms
+        self.times_ms, self.first_ms = list(past.times_ms), past.first_ms or None
         self._samples = len(values)
         self._series = SeriesTable(Labels(columns_of(past.table, strings), past.table.n))
 

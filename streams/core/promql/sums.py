@@ -85,6 +85,6 @@ class Sums:
 
     def restore(self, past: SumsPast, strings: Strings) -> None:
         """Take the sums of before."""
-        self.first_ms = past.first_ms
+        self.first_ms = past.first_ms or None
         self._series = SeriesTable(Labels(columns_of(past.table, strings), past.table.n))
         self._history.restore(past.times_ms, past.levels, floats(past.vectors))

@@ -17,7 +17,7 @@ MINUTE_MS = 60_000
 def restored(*, last: int, remembered: int, since: int) -> Schedule:
     """Return the schedule of a crash in this minute."""
     made = Schedule(rules(RULES))
-    known = {"g": remembered * MINUTE_MS}
+    known = {"g": remembered * MINUTE_MS if remembered else -1}
     now_ms = last * MINUTE_MS
     made.restore({"g": now_ms}, now_ms, known, since_ms=since * MINUTE_MS)
     return made
