@@ -9,8 +9,10 @@ import platform
 import statistics
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 OURS = ("numpy", "pyarrow")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def head(name: str, *peers: str) -> None:
@@ -33,3 +35,9 @@ def percentile(values: Sequence[float], percent: int) -> float:
     if len(values) < 2:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def cpu_s(pid: int) -> float:
+    """Return the user and system time of a process, with all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S

@@ -12,7 +12,6 @@ Minutes to warm up and to measure may be given: `stream_prometheus.py 1 1`.
 
 import gzip
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -42,7 +41,6 @@ WARM_MIN, MEASURED_MIN = 6, 5
 CYCLES_A_MINUTE = 60 // INTERVAL_S
 PORT_S_MAX = 60.0
 GOAL = 50.0
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
@@ -93,20 +91,14 @@ class _Ours:
 
 
 def _minute(server: prometheus.Prometheus, ours: _Ours) -> Minute:
-    minute, before_s = Minute(), _cpu_s(server.pid)
+    minute, before_s = Minute(), _report.cpu_s(server.pid)
     end_s = time.monotonic()
     for _ in range(CYCLES_A_MINUTE):
         end_s += INTERVAL_S
         ours.cycle(minute)
         time.sleep(max(0.0, end_s - time.monotonic()))
-    minute.prometheus_s = _cpu_s(server.pid) - before_s
+    minute.prometheus_s = _report.cpu_s(server.pid) - before_s
     return minute
-
-
-def _cpu_s(pid: int) -> float:
-    """Return the user and system time of a process, with all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
 @contextmanager
