@@ -252,7 +252,8 @@ class Alert(Record, frozen=True, kw_only=True):
     rule_id: str
     rule_version: str
     status: Status
-    reason: str = ""  # why it ended, where data did not end it: inputs_gone, target_removed
+    # Why it ended, where data did not end it: inputs_gone, target_removed, rule_removed.
+    reason: str = ""
     severity: str
     severity_number: int  # OpenTelemetry: info 9, warning 13, critical 21
     labels: dict[str, str]
@@ -269,7 +270,7 @@ class Alert(Record, frozen=True, kw_only=True):
     blast_radius: BlastRadius | None = None
     coverage: float = 1.0
     cause_event_id: str | None = None
-    correlation_id: str | None = None
+    correlation_id: str | None = None  # the incident; shared by alerts that belong together
     cluster_info: ClusterInfo | None = None
     generator_url: str = ""
     links: list[str] = []
