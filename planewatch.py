@@ -231,9 +231,7 @@ class Supervisor:
         """The given settings, with the rehearsal's cluster and clock, and ports that are free."""
         tree = self._settings.model_dump(mode="json")
         if self._scenario:
-            facts = self._facts(run.REHEARSAL)
-            tree["clusters"] = facts["clusters"]
-            tree["clock"] = {"file": facts.get("clock_file")}
+            tree |= rehearsed(tree, self._facts(run.REHEARSAL))
         if self._settings.kafka.bootstrap is None:
             tree["kafka"] |= {"partitions": EMBEDDED_PARTITIONS, "replication": 1}
         tree["console"]["port"] = _free_port(tree["console"]["port"])
@@ -366,6 +364,19 @@ def _on_signals(act: Callable[[], None]) -> None:
 
 def _config_file(settings: Settings) -> Path:
     return settings.run / "planewatch.yaml"
+
+
+def rehearsed(tree: config.Tree, facts: run.Facts) -> config.Tree:
+    """Return what is different of settings when the only cluster is the one that is rehearsed.
+
+    Overrides of rules by cluster labels were meant for clusters that are not here.
+    """
+    overrides = [one for one in tree["rules"]["overrides"] if not one["cluster_labels"]]
+    return {
+        "clusters": facts["clusters"],
+        "clock": {"file": facts.get("clock_file")},
+        "rules": tree["rules"] | {"overrides": overrides},
+    }
 
 
 def _write_config(settings: Settings) -> None:
