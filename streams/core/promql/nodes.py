@@ -65,39 +65,51 @@ class Context:
     shared: frozenset[str] = frozenset()  # labels that are the same on all series
     kept: Kept | None = None  # None: everything is computed
     memo: dict["Node", Value] = field(default_factory=dict)
+    picked: dict[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict)  # of stamps
 
     def value(self, node: "Node") -> Value:
         """Return the value of a node, computed at most once unless it reads recorded names."""
         if node.changes:
             return node.evaluate(self)
-        if node not in self.memo:
-            self.memo[node] = self._computed(node)
-        return self.memo[node]
+        found = self.memo.get(node)
+        if found is None:
+            found = self.memo[node] = self._computed(node)
+        return found
 
     def _computed(self, node: "Node") -> Value:
-        if self.kept is None or not node.settled:
-            return self._recomputed(node)
-        stamps = self._stamps_of(node, self.kept)
-        before = self.kept.stamped.get(node)
-        if before is None or before[0] != stamps or 0 in stamps:
-            before = self.kept.stamped[node] = (stamps, self._recomputed(node))
+        kept = self.kept
+        if kept is None:
+            return node.evaluate(self)
+        if not node.settled:
+            return self._recomputed(node, kept)
+        stamps = self._stamps_of(node, kept)
+        before = kept.stamped.get(node)
+        if before is None or before[0] != stamps:
+            before = kept.stamped[node] = (stamps, node.evaluate(self))
+        elif 0 in stamps:
+            return self._recomputed(node, kept)
         return before[1]
 
     def _stamps_of(self, node: "Node", kept: Kept) -> tuple[int, ...]:
         """Return the stamps of all targets that a node and all below it can read."""
-        if node not in kept.matching:
+        matching = kept.matching.get(node)
+        if matching is None:
             selectors = {one for below in walk(node) for one in below.selectors}
             reads = ((i, target) for i, target in enumerate(self.targets))
-            kept.matching[node] = tuple(i for i, one in reads if any(map(one.reads, selectors)))
-        return tuple([self.stamps[i] for i in kept.matching[node]])
+            matching = tuple(i for i, one in reads if any(map(one.reads, selectors)))
+            kept.matching[node] = matching
+        stamps = self.picked.get(matching)
+        if stamps is None:  # most nodes read the targets of one job
+            stamps = self.picked[matching] = tuple(self.stamps[i] for i in matching)
+        return stamps
 
-    def _recomputed(self, node: "Node") -> Value:
-        if self.kept is None or node.leaf or node.timed:
+    def _recomputed(self, node: "Node", kept: Kept) -> Value:
+        if node.leaf or node.timed:
             return node.evaluate(self)
         inputs = tuple(self.value(child) for child in node.children)
-        before = self.kept.values.get(node)
+        before = kept.values.get(node)
         if before is None or not _same(before[0], inputs):
-            before = self.kept.values[node] = (inputs, node.evaluate(self))
+            before = kept.values[node] = (inputs, node.evaluate(self))
         return before[1]
 
     @cached_property
@@ -123,7 +135,7 @@ class Context:
 
     def at(self, t_ms: int) -> "Context":
         """Return the context of an earlier time, for a step of a subquery."""
-        return replace(self, t_ms=t_ms, live=False, kept=None, memo={})
+        return replace(self, t_ms=t_ms, live=False, kept=None, memo={}, picked={})
 
     def vector(self, node: "Node") -> Vector:
         """Return the value of a node that the parser found to be a vector."""
