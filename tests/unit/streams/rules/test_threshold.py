@@ -1,11 +1,15 @@
 """The number that an alert compares with is replaced, and no other."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.core.rules.files import load_rules
 from streams.core.rules.judged import judged
 from streams.core.rules.threshold import ThresholdError, with_threshold
+from streams.rulefiles import shipped_files
 
 
 @pytest.mark.parametrize(
@@ -72,3 +76,16 @@ def test_every_number_can_be_given(number: float) -> None:
 
 def test_whole_numbers_stay_whole() -> None:
     assert "x > 300" == with_threshold("x > 5", 300.0)
+
+
+def test_most_shipped_alerts_have_one_threshold_that_can_be_set() -> None:
+    alerts = [plan.rule for plan in load_rules(shipped_files()).program.alerts]
+    changed = 0
+    for rule in alerts:
+        try:
+            after = judged(with_threshold(rule.expr, 0.4711))
+        except ThresholdError:
+            continue
+        assert replace(rule.judged, threshold=0.4711) == after
+        changed += 1
+    assert changed > 0.75 * len(alerts)
