@@ -41,6 +41,7 @@ class Window:
     begin_ms: int
     end_ms: int
     newest_ms: int  # the scrape that ends it
+    counted_ms: int  # its end, or the newest scrape of all: in a replay the past knows more
     present: Mask  # of each row
     coverage: Floats  # of each row
     whole: bool  # all rows are there, and were watched all the time
@@ -137,11 +138,11 @@ class Counters:
         """
         bank = self._bank_of[what]
         groups = bank.groups[what]
-        key = (id(bank), window.begin_ms, window.end_ms)
+        key = (id(bank), window.begin_ms, window.counted_ms)
         if key not in self._increases:
             if len(self._increases) >= WINDOWS_MAX:
                 self._increases.clear()
-            self._increases[key] = bank.history.increase(window.begin_ms, window.end_ms, bank.slots)
+            self._increases[key] = bank.history.increase(*key[1:], bank.slots)
         view = groups.view(self._strings, constants)
         if window.whole and not bank.long and not groups.rowless:
             return Vector(view.labels, view.gather(self._increases[key]), *view.labels.ones)
@@ -214,7 +215,8 @@ class Counters:
         since = np.where(series.from_zero, begin_ms, np.maximum(series.born_ms, begin_ms))
         coverage = np.clip((min(newest_ms, end_ms) - since) / width_ms, 0.0, 1.0)
         whole = bool(present.all() and (coverage == 1.0).all())
-        return Window(begin_ms, end_ms, newest_ms, present, coverage, whole)
+        counted_ms = min(end_ms, self.newest_ms) if self.times_ms else end_ms
+        return Window(begin_ms, end_ms, newest_ms, counted_ms, present, coverage, whole)
 
     def forget(self, newest_ms: int) -> bool:
         """Drop what no window needs when the newest scrape was at `newest_ms`.

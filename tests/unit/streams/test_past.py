@@ -80,7 +80,7 @@ def undisturbed() -> Life:
     return life
 
 
-@pytest.mark.parametrize("cuts", [{9}, {301}, {77, 250, 251, 500}, {180, 599}], ids=str)
+@pytest.mark.parametrize("cuts", [{9}, {281}, {301}, {77, 250, 251, 500}, {180, 599}], ids=str)
 def test_a_crash_changes_no_window_however_long(undisturbed: Life, cuts: set[int]) -> None:
     life, read = Life(CONTEXT), 0
     for number, entry in enumerate(LOG.entries, 1):
