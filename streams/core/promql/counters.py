@@ -41,7 +41,6 @@ class Window:
     begin_ms: int
     end_ms: int
     newest_ms: int  # the scrape that ends it
-    counted_ms: int  # its end, or the newest scrape of all: in a replay the past knows more
     present: Mask  # of each row
     coverage: Floats  # of each row
     whole: bool  # all rows are there, and were watched all the time
@@ -117,6 +116,8 @@ class Counters:
         gone = ~here & np.isinf(series.dead_ms)
         if times:
             series.dead_ms[gone] = times[-1]
+        back = here & np.isfinite(series.dead_ms)
+        series.left_ms[back], series.back_ms[back] = series.dead_ms[back], start_ms
         series.dead_ms[here] = np.inf
         self._layout = layout
 
@@ -138,7 +139,9 @@ class Counters:
         """
         bank = self._bank_of[what]
         groups = bank.groups[what]
-        key = (id(bank), window.begin_ms, window.counted_ms)
+        # What is counted after its newest scrape is not known at its end, though it may be here: a
+        # later scrape was taken before, or the past of a replay holds it.
+        key = (id(bank), window.begin_ms, window.newest_ms)
         if key not in self._increases:
             if len(self._increases) >= WINDOWS_MAX:
                 self._increases.clear()
@@ -209,14 +212,13 @@ class Counters:
 
     def _window(self, newest_ms: int, end_ms: int, width_ms: int) -> Window:
         series, begin_ms = self.series, end_ms - width_ms
-        last = np.minimum(newest_ms, series.dead_ms)
+        last = series.last_ms(newest_ms)
         present = (last > series.born_ms) & (last > begin_ms)
         # A series that was born while we watched is known to have been 0 before.
         since = np.where(series.from_zero, begin_ms, np.maximum(series.born_ms, begin_ms))
         coverage = np.clip((min(newest_ms, end_ms) - since) / width_ms, 0.0, 1.0)
         whole = bool(present.all() and (coverage == 1.0).all())
-        counted_ms = min(end_ms, self.newest_ms) if self.times_ms else end_ms
-        return Window(begin_ms, end_ms, newest_ms, counted_ms, present, coverage, whole)
+        return Window(begin_ms, end_ms, newest_ms, present, coverage, whole)
 
     def forget(self, newest_ms: int) -> bool:
         """Drop what no window needs when the newest scrape was at `newest_ms`.

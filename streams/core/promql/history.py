@@ -85,20 +85,27 @@ class History:
 
     def at(self, t_ms: int, slots: int) -> Floats:
         """Return the vector at `t_ms`, as long as `slots`."""
-        k = self.newest_at(t_ms)
-        if k < 0:
-            return _padded(self._vectors[0], slots)
-        before = _padded(self._vectors[k], slots)
-        if k + 1 == len(self.times_ms) or self.times_ms[k] == t_ms:
-            return before
-        after = _padded(self._vectors[k + 1], slots)
-        share = (t_ms - self.times_ms[k]) / (self.times_ms[k + 1] - self.times_ms[k])
-        return before + (after - before) * share
+        k = max(self.newest_at(t_ms), 0)
+        return _padded(self._vectors[k], slots) + self._since(t_ms, slots)
 
     def increase(self, begin_ms: int, end_ms: int, slots: int) -> Floats:
-        """Return the increase of every slot over (begin, end]."""
-        grown = self.at(end_ms, slots) - self.at(begin_ms, slots)
+        """Return the increase of every slot over (begin, end].
+
+        Neighbours are subtracted first: between whole numbers that is exact, so that a process that
+        began to count later says the same, bit by bit.
+        """
+        first, last = max(self.newest_at(begin_ms), 0), max(self.newest_at(end_ms), 0)
+        grown = _padded(self._vectors[last], slots) - _padded(self._vectors[first], slots)
+        grown = grown - self._since(begin_ms, slots) + self._since(end_ms, slots)
         return np.maximum(grown, 0.0)  # interpolation may leave -1e-17
+
+    def _since(self, t_ms: int, slots: int) -> Floats | float:
+        """Return the growth from the newest scrape at or before `t_ms` to then."""
+        k = self.newest_at(t_ms)
+        if k < 0 or k + 1 == len(self.times_ms) or self.times_ms[k] == t_ms:
+            return 0.0
+        step: Floats = _padded(self._vectors[k + 1], slots) - _padded(self._vectors[k], slots)
+        return step * ((t_ms - self.times_ms[k]) / (self.times_ms[k + 1] - self.times_ms[k]))
 
     def forget(self, before_ms: int) -> None:
         """Drop what no window that begins at `before_ms` or later needs."""

@@ -38,6 +38,8 @@ class Series:
         self.born_ms: Floats = np.zeros(0)  # of the first sample, or of the scrape that lacked it
         self.from_zero: Mask = np.zeros(0, np.bool_)  # born while its target was watched
         self.dead_ms: Floats = np.zeros(0)  # its last sample; infinite while it is there
+        self.left_ms: Floats = np.zeros(0)  # the same of its last absence, if it came back
+        self.back_ms: Floats = np.zeros(0)  # the first sample after that
 
     def rows(self, columns: Columns, chosen: Index, counted: Mask) -> tuple[Index, Index]:
         """Return the rows of the `chosen` columns (-1: no room), and those of them that are new.
@@ -73,11 +75,17 @@ class Series:
         self.born_ms = np.concatenate([self.born_ms, np.zeros(more)])
         self.from_zero = np.concatenate([self.from_zero, np.zeros(more, np.bool_)])
         self.dead_ms = np.concatenate([self.dead_ms, np.full(more, math.inf)])
+        self.left_ms = np.concatenate([self.left_ms, np.full(more, -math.inf)])
+        self.back_ms = np.concatenate([self.back_ms, np.full(more, -math.inf)])
 
     def named(self, code: int, *, folded: bool) -> Index:
         """Return the rows of a family: histograms and summaries, or plain ones."""
         rows: Index = np.array(self._by_name.get(code, ()), np.int64)
         return rows[np.flatnonzero((self.shapes[rows] != SCALAR) == folded)]
+
+    def last_ms(self, newest_ms: int) -> Floats:
+        """Return the last sample of each row as it was known after the scrape at `newest_ms`."""
+        return np.minimum(newest_ms, np.where(self.back_ms > newest_ms, self.left_ms, self.dead_ms))
 
     def labels(self, rows: Index) -> Labels:
         """Return the label sets of some rows; columns without any value are left out."""
@@ -97,6 +105,7 @@ class Series:
         new.shapes, new.widths = self.shapes[rows], self.widths[rows]
         new.born_ms, new.from_zero = self.born_ms[rows], self.from_zero[rows]
         new.dead_ms = self.dead_ms[rows]
+        new.left_ms, new.back_ms = self.left_ms[rows], self.back_ms[rows]
         return new, expand(self.slot[rows], left)
 
 

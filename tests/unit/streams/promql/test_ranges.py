@@ -177,6 +177,16 @@ def test_a_live_evaluation_computes_only_what_a_scrape_changed() -> None:
     assert [a is b for a, b in zip(first, values(), strict=True)] == [False, True, False]
 
 
+def test_what_was_counted_before_a_window_leaves_no_trace_in_it() -> None:
+    found = []
+    for base in (0, 10**15):
+        history = History(600_000)
+        for t_ms, count in ((0, 0), (3_000, 7), (10_000, 8), (13_000, 19)):
+            history.add(t_ms, np.array([base + count], np.float64))
+        found += [history.increase(1_000, 13_000, 1), history.increase(1_000, 11_000, 1)]
+    assert [one.tobytes() for one in found[:2]] == [one.tobytes() for one in found[2:]]
+
+
 def test_old_vectors_are_thinned_and_growth_is_kept() -> None:
     history, step_ms = History(600_000), 15_000
     for k in range(6 * 5760):  # six days

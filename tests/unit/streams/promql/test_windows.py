@@ -146,6 +146,25 @@ def test_an_aligned_window_ignores_what_came_later() -> None:
     assert [result.value for result in world.live(12_000)] == [990.0]
 
 
+def test_an_aligned_window_ignores_that_a_series_came_back_later() -> None:
+    world = World(["increase(x_total[15s])"])
+    values: list[float | None] = [1, 2, None, None, None, None, None, 9]
+    feed(world, values[:-1])
+    before = world.aligned(6 * STEP)
+    feed(world, values)  # what was taken is passed over
+    assert world.aligned(6 * STEP) == before == []
+    assert world.aligned(7 * STEP) == [by_labels({"s": "a"}, 7.0)]
+
+
+def test_an_aligned_window_ignores_what_a_stale_target_counted_until_it_answered() -> None:
+    world = World(["increase(x_total[60s])"])
+    feed(world, [0, 10])
+    before = world.aligned(25_000)
+    world.scrape("always 1\n" + counter(50, s="a"), 30_000)
+    assert world.aligned(25_000) == before != []
+    assert before[0].value == 10
+
+
 def test_a_stale_target_covers_less() -> None:
     world = World(["increase(x_total[60s])"])
     feed(world, list(range(13)))  # 0 to 60 s
