@@ -346,9 +346,9 @@ def _forward(writer: ClockWriter, clock: Clock, event_ms: int) -> None:
 
 
 def _indicator(story: Story, metric: str, t_ms: int) -> dict[independent.Group, float]:
-    labels = ("instance", "verb", "resource", "scope", "code")
+    labels = ("instance", "verb", "group", "resource", "scope", "code")
     rows = story.query(
-        "SELECT JSONExtractString(labels, 'instance'), verb, resource, scope, code, value "
+        "SELECT JSONExtractString(labels, 'instance'), verb, group, resource, scope, code, value "
         "FROM v_indicators WHERE cluster = {c:String} AND metric = {m:String} "
         "AND toUnixTimestamp64Milli(ts) = {t:Int64}",
         c=CLUSTER,
