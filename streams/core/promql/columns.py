@@ -137,11 +137,13 @@ def _translate(
 
 
 def _sound(rows: pa.RecordBatch) -> Mask:
-    """Return which rows have as many buckets as their bounds ask for."""
+    """Return which rows have as many buckets as their bounds ask for; only histograms need any."""
     bounds = rows.column("bounds")
     wanted = [text.count(",") + 2 if text else 1 for text in bounds.dictionary.to_pylist()]
     buckets = rows.column("buckets").value_lengths().to_numpy(zero_copy_only=False)
-    missing = np.isnan(buckets.astype(np.float64))
+    kinds = rows.column("kind")
+    scalar = np.array([kind != Kind.HISTOGRAM for kind in kinds.dictionary.to_pylist()], np.bool_)
+    missing = np.isnan(buckets.astype(np.float64)) & scalar[_indices(kinds)]
     return np.asarray(missing | (buckets == np.array(wanted, np.int64)[_indices(bounds)]), np.bool_)
 
 

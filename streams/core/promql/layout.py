@@ -42,11 +42,11 @@ class Layout:
 
 
 def flat(scrape: pa.RecordBatch | pa.Table) -> Floats:
-    """Return all values of a scrape in the order of positions."""
+    """Return all values of a scrape in the order of positions; a bucket without one is NaN."""
     value = scrape.column("value").to_numpy()
     count = pc.fill_null(scrape.column("count"), 0)
     buckets = pc.list_flatten(scrape.column("buckets"))
-    parts = [value, count.to_numpy(), buckets.to_numpy()]
+    parts = [value, count.to_numpy(), buckets.to_numpy(zero_copy_only=False)]
     return np.concatenate([part.astype(np.float64, copy=False) for part in parts])
 
 

@@ -1,9 +1,13 @@
 """Instant selectors: what is the present, what is stale, what the engine makes up itself."""
 
+from dataclasses import replace
+
+import pyarrow as pa
 import pytest
 
 from schemas.records import Outcome
 from tests.evaluation import World, by_labels
+from tests.scrapes import read
 
 STEP = 5_000
 UP = {Outcome.OK: 1.0, Outcome.TOO_BIG: 1.0}
@@ -180,3 +184,27 @@ def test_an_upgrade_goes_on_with_the_same_series() -> None:
     new = 'etcd_requests_total{group="",resource="pods"} 2\n'
     world.scrape(new, 2 * STEP, version="v1.34.0", started_ms=9_000_000)
     assert [result.value for result in world.live(2 * STEP)] == [4.0 + 2.0]
+
+
+@pytest.mark.parametrize(
+    "buckets, shown",
+    [
+        pytest.param(None, set(), id="a histogram without buckets is none"),
+        pytest.param([1], set(), id="as many as it has bounds, and one more"),
+        pytest.param([1, None], {"1"}, id="a bucket without a number has no value"),
+    ],
+)
+def test_rows_that_no_parser_makes_end_no_worker(
+    buckets: list[int | None] | None, shown: set[str]
+) -> None:
+    world = World(["h_bucket", "rate(h_bucket[1m])", "sum(x)"])
+    buckets_1_and_2 = 'h_bucket{le="1"} 1\nh_bucket{le="+Inf"} 2\n'
+    body = read(f"x 7\n# TYPE h histogram\n{buckets_1_and_2}h_sum 3\nh_count 2\n")
+    made = pa.array([None, buckets], pa.list_(pa.int64()))
+    at = body.rows.schema.get_field_index("buckets")
+    rows = body.rows.set_column(at, body.rows.schema.field(at), made)
+    for step in range(3):
+        world.scrape(replace(body, rows=rows), step * 5_000)
+    found = [(dict(one.labels).get("le"), one.value) for one in world.live(10_000)]
+    assert {le for le, value in found if value == 1} == shown
+    assert (None, 7.0) in found
