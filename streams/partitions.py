@@ -24,7 +24,7 @@ from schemas.kafka import topic_names
 from schemas.metrics import Metric
 from schemas.topics import TopicName
 from streams.consumer import Offsets, ReplayingApp
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.shard import Shard
 from streams.core.state import INPUTS
 from streams.stage import Stage

@@ -21,7 +21,7 @@ from schemas.telemetry import Telemetry
 from schemas.topics import TopicName
 from streams.app import make_app
 from streams.consumer import ReplayingApp
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.evaluate import Limits
 from streams.kafka import LogEnds, partitions_of, topic_ids
 from streams.reload import Reload

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from schemas.clock import Clock
 from schemas.settings import Settings
 from schemas.telemetry import Telemetry
-from streams.core.cluster import Context
+from streams.core.context import Context
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from schemas.partition import partition_of
 from schemas.records import Alert, Change, LogBatch, LogLine, Op
 from schemas.topics import TopicName
 from streams.core import state
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.hearing import Now
 from streams.core.outputs import Outputs
 from streams.core.rules.files import RuleSet, load_rules

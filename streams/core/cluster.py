@@ -7,7 +7,6 @@ silently: that is how a replay rebuilds what was in memory.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -15,7 +14,6 @@ from msgspec.structs import replace
 
 from schemas.arrow import Frame
 from schemas.identity import Target
-from schemas.layouts import Layouts
 from schemas.metrics import Metric
 from schemas.records import (
     Change,
@@ -28,7 +26,8 @@ from schemas.records import (
 from schemas.topics import TopicName
 from streams.core import state
 from streams.core.assemble import Assembler, target_of
-from streams.core.evaluate import ActiveAlert, Evaluator, Failures, Inputs, Limits
+from streams.core.context import Context, silence_ms
+from streams.core.evaluate import ActiveAlert, Evaluator, Failures, Inputs
 from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
 from streams.core.failing import Failing
 from streams.core.memory import Memory
@@ -38,52 +37,17 @@ from streams.core.promql.vector import EvaluationError
 from streams.core.rules.alerts import UNKNOWN_MS, AlertBook, Changes, Present
 from streams.core.rules.files import Group
 from streams.core.rules.overrides import RuleSets
-from streams.core.rules.program import Program
 from streams.core.samples import FACTS_JOB, FactSample, Scrape
 from streams.core.schedule import Schedule
 from streams.core.watermark import GAP_MS, Budget, Verdict, Watermark
 
 FACTS_GROUP: Final = "facts"
 
-SILENCE_MS_MAX: Final = 86_400_000
-SLACK_MS: Final = 60_000
-"""Records come one by one: what is due is noticed at the next."""
-
 NEWEST_MAX: Final = 50
 """Alerts that a position repeats: it is written for each record."""
 
 Received = Mapping[TopicName, int]
 """The last offset of each topic that has come, whatever cluster it was about."""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What all clusters of a worker share."""
-
-    rules: RuleSets
-    rewind_ms_min: int
-    infos: Mapping[str, ClusterInfo] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
-    logs: Mapping[TopicName, str] = field(default_factory=lambda: dict.fromkeys(state.INPUTS, ""))
-    """The ids of the topics; a topic that was made anew has another one."""
-    layouts: Layouts = field(default_factory=Layouts)
-
-    @property
-    def rewind_ms(self) -> int:
-        """How far back a replay reads: the longest window of the rules must be whole again."""
-        program = self.rules.loaded.program
-        return max(self.rewind_ms_min, program.wanted.retention_ms + state.NOTE_MS)
-
-
-def silence_ms(program: Program) -> int:
-    """Return how long records are written for silent targets: until nothing they made is unknown.
-
-    An alert goes on while its window has samples and `keep_firing_for` holds it; after that it
-    is unknown for a while, and only records let it end.
-    """
-    kept_ms = max((plan.rule.keep_firing_for_ms for plan in program.alerts), default=0)
-    longest_ms = program.wanted.longest_ms + kept_ms + UNKNOWN_MS + SLACK_MS
-    return min(longest_ms, SILENCE_MS_MAX)
 
 
 class ClusterEngine:

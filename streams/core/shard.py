@@ -24,7 +24,8 @@ from schemas.partition import partition_of
 from schemas.records import Change, LogBatch, Outcome, ScrapeEnvelope
 from schemas.topics import TopicName
 from streams.core import state
-from streams.core.cluster import ClusterEngine, Context
+from streams.core.cluster import ClusterEngine
+from streams.core.context import Context
 from streams.core.hearing import Hearing, Now
 from streams.core.outputs import Outputs
 from streams.core.rules.overrides import RuleSets

@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.topics import TopicName
 from streams.core import shard
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.evaluate import Evaluator
 from streams.core.hearing import Now
 from streams.core.outputs import Outputs

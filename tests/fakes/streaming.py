@@ -17,7 +17,7 @@ from schemas.clock import Clock
 from schemas.settings import Settings, StreamsSettings
 from schemas.telemetry import Telemetry
 from schemas.topics import TopicName
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.state import INPUTS
 from streams.stage import Stage
 from streams.worker import Worker

@@ -1,7 +1,7 @@
 """A rule that fails is news once, and counted each time."""
 
 from schemas.metrics import Metric
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.failing import SERIES_MAX, Failing, RuleNews
 from streams.core.rules.overrides import RuleSets
 from tests.shards import Life, Log, requests, rules

@@ -2,7 +2,7 @@
 
 from schemas.arrow import SCRAPE_SCHEMA, empty_rows
 from schemas.records import Outcome, Status
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.hearing import DEAF_MS, Hearing, Now
 from streams.core.rules.overrides import RuleSets
 from streams.core.samples import Scrape

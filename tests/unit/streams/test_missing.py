@@ -5,7 +5,7 @@ import json
 import pytest
 
 from schemas.records import Status
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.missing import METRIC
 from streams.core.rules.overrides import RuleSets
 from tests.scrapes import failed

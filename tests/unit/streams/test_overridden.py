@@ -9,7 +9,7 @@ from schemas.partition import partition_of
 from schemas.settings import RuleOverride
 from schemas.topics import TopicName
 from streams.__main__ import cli
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.rules.overrides import RuleSets
 from streams.core.samples import Scrape
 from tests.scrapes import CLUSTER, failed

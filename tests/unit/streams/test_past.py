@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Outcome
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.promql.past import floats, packed, unpacked
 from streams.core.rules.overrides import RuleSets
 from streams.core.state import table_key

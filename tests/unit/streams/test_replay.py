@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from schemas.records import Status
 from schemas.topics import TopicName
 from streams.core import state
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.rules.overrides import RuleSets
 from tests.shards import Life, Log, live, requests, rules
 from tests.stories import MINUTES, T0, assert_same, story

@@ -18,7 +18,7 @@ from schemas.partition import partition_of
 from schemas.records import Change, Status
 from schemas.topics import TopicName
 from streams.core import state
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.outputs import VALUE_BYTES_MAX, Outputs
 from streams.core.rules.overrides import RuleSets
 from streams.core.samples import Scrape

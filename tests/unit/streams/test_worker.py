@@ -8,7 +8,7 @@ import pytest
 from schemas.metrics import Metric
 from schemas.partition import partition_of
 from schemas.topics import TopicName
-from streams.core.cluster import Context
+from streams.core.context import Context
 from streams.core.rules.overrides import RuleSets
 from streams.core.samples import Scrape
 from tests.fakes.streaming import FakeKafka
