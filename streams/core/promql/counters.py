@@ -29,6 +29,8 @@ from streams.core.promql.vector import Vector
 DEAD_ROWS_MAX: Final = 1_000
 """Rows that vanished before all short windows began are forgotten when there are more than this,
 and more of them than of the others."""
+GROWTH_MAX: Final = 1e300
+"""What grows by more is no count: infinity would stay in all sums for ever."""
 WINDOWS_MAX: Final = 64
 """Windows that are remembered until the next scrape. Beyond it all are forgotten and made again:
 one that ends at the time of its evaluation, as those of a failing target do, never comes back."""
@@ -92,7 +94,7 @@ class Counters:
             self._enter(layout, now, start_ms, watched=watched and not restarted)
         before = self._values[layout.slots]
         grown = _grown(layout, before, now)
-        growth = np.where(np.isfinite(grown), grown, 0.0)
+        growth = np.where(np.abs(grown) < GROWTH_MAX, grown, 0.0)
         self._values[layout.slots] = np.where(np.isnan(now), before, now)
         self.times_ms.append(start_ms)
         for bank, feed in zip(self._banks.values(), self._fed(layout), strict=True):
@@ -247,7 +249,8 @@ class Counters:
 
 
 def _grown(layout: Layout, before: Floats, now: Floats) -> Floats:
-    grown: Floats = now - before
+    with np.errstate(invalid="ignore"):  # of infinities
+        grown: Floats = now - before
     fallen = grown < 0
     if fallen.any():
         rows = np.zeros(int(layout.owner[-1]) + 1, np.bool_)

@@ -165,6 +165,14 @@ def test_an_aligned_window_ignores_what_a_stale_target_counted_until_it_answered
     assert before[0].value == 10
 
 
+@pytest.mark.parametrize("wrong", [2.0**64, 1.7e308, float("inf")])
+def test_a_single_wrong_value_spoils_no_later_window(wrong: float) -> None:
+    world = World(["increase(x_total[10s])"])
+    feed(world, [0, wrong, wrong, *range(120)])
+    feed(world, [0, wrong, wrong, *range(240)])
+    assert world.aligned(242 * STEP) == [by_labels({"s": "a"}, 2.0)]
+
+
 def test_a_stale_target_covers_less() -> None:
     world = World(["increase(x_total[60s])"])
     feed(world, list(range(13)))  # 0 to 60 s
