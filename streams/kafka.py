@@ -100,9 +100,12 @@ class LogEnds:
         ends = {}
         for place, answer in found.items():
             try:
-                ends[place.partition] = int((await asyncio.wrap_future(answer)).offset)
+                offset = int((await asyncio.wrap_future(answer)).offset)
             except KafkaException as error:
                 logger.debug("no answer partition=%d error=%s", place.partition, error)
+                continue
+            if offset >= 0:  # a broker that dies answers -1001: it does not know
+                ends[place.partition] = offset
         return ends
 
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
 from typing import Final
 
@@ -88,18 +89,18 @@ async def _stream(stage: Stage, broker: run.Broker, password: str | None, url: s
     finally:
         announced.cancel()
         run.withdraw(settings, run.STREAMS)
-        _leave_in_time(0 if stop.is_set() else 1)
+        _leave_in_time(0 if stop.is_set() else 1, sys.exception())
         await _close(app, worker)
 
 
-def _leave_in_time(code: int) -> None:
+def _leave_in_time(code: int, why: BaseException | None) -> None:
     """End the process when closing takes too long: Faust waits for a Kafka that is gone.
 
     Nothing is lost: what was not committed is read again, what was sent is recognised.
     """
 
     def leave() -> None:
-        logger.warning("still closing after %.1f s, leaving", LEAVE_S)
+        logger.warning("still closing after %.1f s, leaving; ended by: %s", LEAVE_S, why or "order")
         logging.shutdown()
         os._exit(code)
 
