@@ -238,7 +238,8 @@ class Groups:
         total = np.bincount(groups, covered, self.n)
         there = count > 0
         mean = np.divide(total, count, out=np.ones(self.n), where=there)
-        forgotten = (self.ended_ms > begin_ms) & (self.born_ms < newest_ms)
+        ended_ms = np.minimum(self.ended_ms, newest_ms)  # as rows show: restored ones go on
+        forgotten = (ended_ms > begin_ms) & (self.born_ms < newest_ms)
         return there | forgotten, mean
 
     def past(self, series: Series, t_ms: int, strings: Strings) -> GroupsPast:

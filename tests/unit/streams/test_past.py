@@ -25,6 +25,7 @@ groups:
   - {record: "x:growth:2h", expr: "sum(increase(x_total[2h]))"}
   - {record: "x:series:30m", expr: "increase(x_total[30m])"}
   - {record: "x:ago:5m", expr: "sum(rate(x_total[5m] offset 40m))"}
+  - {record: "x:ago:2m", expr: "rate(x_total[2m] offset 20m)"}
   - {record: "x:top:1h", expr: "max_over_time(g[1h])"}
   - {record: "x:slope:1h", expr: "deriv(g[1h])"}
 - name: recorded
@@ -93,7 +94,8 @@ def test_a_crash_changes_no_window_however_long(undisturbed: Life, cuts: set[int
 
 def test_the_story_has_results_of_every_rule(undisturbed: Life) -> None:
     found = {row["metric"] for rows in undisturbed.indicators().values() for row in rows}
-    assert {f"x:{name}" for name in ("growth:1h", "growth:2h", "series:30m", "ago:5m")} <= found
+    assert {f"x:{name}" for name in ("growth:1h", "growth:2h", "series:30m")} <= found
+    assert {f"x:{name}" for name in ("ago:5m", "ago:2m")} <= found
     assert {"x:top:1h", "x:slope:1h", "x:sum:now", "x:sum:avg_20m", "x:sum:then"} <= found
     assert {"x:slow:sum", "x:slow:chain"} <= found
     assert undisturbed.alerts()
