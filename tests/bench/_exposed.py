@@ -1,9 +1,9 @@
 """Serve the simulated processes of a cluster over HTTP on loopback, in a process of its own.
 
-In: how many servers and members, their interval, a seed, a file. Out: `/0`, `/1`, ... as a real
-process answers a scrape, compressed if the client likes; every answer lets the time of that process
-pass by one interval. The file gets the port. Rule: the same seed gives the same answers as
-`Cluster`, so two consumers can be measured on the same scrapes.
+In: how many servers and members, samples of a server at least, their interval, a seed, a file.
+Out: `/0`, `/1`, ... as a real process answers a scrape, compressed if the client likes; every
+answer lets the time of that process pass by one interval. The file gets the port. Rule: the same
+seed gives the same answers as `Cluster`, so two consumers can be measured on the same scrapes.
 """
 
 import gzip
@@ -18,9 +18,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 GZIP_LEVEL = 4  # of an API server
 
 
-def cluster(servers: int, members: int, interval_ms: int, seed: int) -> Cluster:
+def cluster(servers: int, members: int, samples_min: int, interval_ms: int, seed: int) -> Cluster:
     """Return the cluster that is served."""
-    shapes = [shape(API_SERVER)] * servers + [shape(ETCD)] * members
+    shapes = [shape(API_SERVER, samples_min)] * servers + [shape(ETCD)] * members
     return Cluster("bench", shapes, interval_ms=interval_ms, seed=seed)
 
 
@@ -56,5 +56,5 @@ def serve(one: Cluster, port_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    numbers = [int(text) for text in sys.argv[1:5]]
-    serve(cluster(*numbers), Path(sys.argv[5]))
+    numbers = [int(text) for text in sys.argv[1:6]]
+    serve(cluster(*numbers), Path(sys.argv[6]))

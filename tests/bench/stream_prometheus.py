@@ -1,11 +1,11 @@
 """Take in the scrapes of a cluster and evaluate all shipped rules, beside Prometheus itself.
 
-In: 3 API servers of 23 k samples and 3 etcd, scraped every 15 s. Prometheus (Debian) scrapes them
-over HTTP on loopback with our rule files; the stage gets records of the same scrapes, one cycle
-each time Prometheus has had one. Out: CPU ms a cycle of both, as medians over minutes of a steady
-period. Rule: Prometheus' CPU is that of its process (/proc/PID/stat), after windows of 5 min have
-filled; longer ones would cost it more still. What our producers need for the same scrapes is
-printed, too: the goal is about the stage.
+In: 3 API servers of 23 k samples, then of 100 k, and 3 etcd, scraped every 15 s. Prometheus
+(Debian) scrapes them over HTTP on loopback with our rule files; the stage gets records of the same
+scrapes, one cycle each time Prometheus has had one. Out: CPU ms a cycle of both, as medians over
+minutes of a steady period. Rule: Prometheus' CPU is that of its process (/proc/PID/stat), after
+windows of 5 min have filled; longer ones would cost it more still. What our producers need for the
+same scrapes is printed, too: the goal is about the stage. The smaller ratio of both sizes counts.
 
 Minutes to warm up and to measure may be given: `stream_prometheus.py 1 1`.
 """
@@ -36,6 +36,8 @@ from tests.services import process, prometheus
 NAME = "stream_prometheus"
 SERVERS, MEMBERS = 3, 3
 INTERVAL_S = 15
+SIZES = (0, 100_000)
+"""Samples of an API server at least; 0: as many as were captured, 23 k."""
 SEED = 3
 WARM_MIN, MEASURED_MIN = 6, 5
 CYCLES_A_MINUTE = 60 // INTERVAL_S
@@ -56,16 +58,26 @@ def main() -> None:
     """Print both, and how many times more Prometheus needs."""
     warm_min, measured_min = map(int, sys.argv[1:3] or (WARM_MIN, MEASURED_MIN))
     _report.head(NAME, prometheus.version())
+    ratio = min(_compare(samples_min, warm_min, measured_min) for samples_min in SIZES)
+    _report.result(NAME, ratio, GOAL, "higher")
+
+
+def _compare(samples_min: int, warm_min: int, measured_min: int) -> float:
+    cluster = _exposed.cluster(*_numbers(samples_min))
     with (
         tempfile.TemporaryDirectory(prefix="planewatch-bench-") as folder,
-        _targets(Path(folder)) as port,
-        prometheus.Prometheus(_config(port)) as server,
+        _targets(Path(folder), samples_min) as port,
+        prometheus.Prometheus(_config(cluster, port)) as server,
     ):
         server.start()
-        ours = _Ours(_exposed.cluster(SERVERS, MEMBERS, INTERVAL_S * 1000, SEED))
+        ours = _Ours(cluster)
         minutes = [_minute(server, ours) for _ in range(warm_min + measured_min)]
         _check(server)
-    _show(minutes[warm_min:], ours, warm_min)
+    return _show(minutes[warm_min:], ours, warm_min)
+
+
+def _numbers(samples_min: int) -> tuple[int, int, int, int, int]:
+    return SERVERS, MEMBERS, samples_min, INTERVAL_S * 1000, SEED
 
 
 class _Ours:
@@ -102,11 +114,11 @@ def _minute(server: prometheus.Prometheus, ours: _Ours) -> Minute:
 
 
 @contextmanager
-def _targets(folder: Path) -> Iterator[int]:
+def _targets(folder: Path, samples_min: int) -> Iterator[int]:
     """Run the processes that are scraped; yields their port."""
     port_file = folder / "port"
-    numbers = (SERVERS, MEMBERS, INTERVAL_S * 1000, SEED)
-    command = [sys.executable, "-m", "tests.bench._exposed", *map(str, numbers), str(port_file)]
+    numbers = [str(one) for one in _numbers(samples_min)]
+    command = [sys.executable, "-m", "tests.bench._exposed", *numbers, str(port_file)]
     running = process.start(command, log=folder / "targets.log")
     try:
         end_s = time.monotonic() + PORT_S_MAX
@@ -120,8 +132,7 @@ def _targets(folder: Path) -> Iterator[int]:
         process.kill(running)
 
 
-def _config(port: int) -> str:
-    cluster = _exposed.cluster(SERVERS, MEMBERS, INTERVAL_S * 1000, SEED)
+def _config(cluster: Cluster, port: int) -> str:
     jobs: dict[str, list[tuple[int, str]]] = {}
     for number, one in enumerate(cluster.processes):
         jobs.setdefault(one.shape.job, []).append((number, cluster.instance(number)))
@@ -161,10 +172,10 @@ def _check(server: prometheus.Prometheus) -> None:
         print(f"  {rule['name']}: {rule['lastError']}")
 
 
-def _show(minutes: list[Minute], ours: _Ours, warm_min: int) -> None:
+def _show(minutes: list[Minute], ours: _Ours, warm_min: int) -> float:
     samples = sum(one.shape.samples for one in ours.cluster.processes)
     print(
-        f"{SERVERS} API servers, {MEMBERS} etcd: {samples} samples a cycle of {INTERVAL_S} s, "
+        f"\n{SERVERS} API servers, {MEMBERS} etcd: {samples} samples a cycle of {INTERVAL_S} s, "
         f"{described(ours.stage.rules)}; {len(minutes)} min after {warm_min} min"
     )
     rows = {
@@ -179,7 +190,8 @@ def _show(minutes: list[Minute], ours: _Ours, warm_min: int) -> None:
         print(f"{name:32} {median_ms:9.1f} CPU ms a cycle")
     theirs, streams, producers = medians.values()
     print(f"Prometheus / (streams + producers) = {theirs / (streams + producers):.1f}")
-    _report.result(NAME, theirs / streams, GOAL, "higher")
+    print(f"Prometheus / streams = {theirs / streams:.1f}")
+    return theirs / streams
 
 
 if __name__ == "__main__":
