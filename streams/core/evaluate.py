@@ -29,9 +29,9 @@ from streams.core.promql.past import Past, past_name
 from streams.core.promql.ring import Ring
 from streams.core.promql.sums import Sums
 from streams.core.promql.target import Target
-from streams.core.promql.vector import EvaluationError, Vector, refuse_duplicates, union, vector
-from streams.core.promql.wanted import LOOKBACK_MS
+from streams.core.promql.vector import EvaluationError, Vector, refuse_duplicates, vector
 from streams.core.published import published
+from streams.core.recorded import Recorded, Source
 from streams.core.rules.files import AlertingRule, Group, RecordingRule, RuleSet
 from streams.core.rules.model import recording
 from streams.core.rules.program import AlertPlan
@@ -57,10 +57,6 @@ Failures = tuple[tuple[str, str], ...]
 """(rule, why)."""
 TargetKey = tuple[str, str, str]
 """Job, instance, path."""
-Source = tuple[str, int]
-"""Group and position of the recording rule that made a result."""
-Noted = tuple[int, Vector]
-"""When, and the result."""
 
 
 class Inputs(Enum):
@@ -117,7 +113,7 @@ class Evaluator:
         self._strings = Strings()
         self._targets: dict[TargetKey, Target] = {}
         self._kept_to_ms: dict[TargetKey, int] = {}  # by target: until when it may be silent
-        self._recorded: dict[str, dict[Source, Noted]] = {}  # by name, as last evaluated
+        self._recorded = Recorded(self._program.wanted.late_ms)
         self._wanted = wanted = rules.program.wanted
         self._rings = {name: Ring(back_ms) for name, back_ms in wanted.recorded_ms.items()}
         self._sums = {name: Sums(back_ms) for name, back_ms in wanted.recorded_sums_ms.items()}
@@ -243,20 +239,17 @@ class Evaluator:
 
     def _note(self, context: Context, name: str, source: Source, result: Vector) -> None:
         """Let later rules see a result, beside those that other rules recorded under its name."""
-        self._recorded.setdefault(name, {})[source] = (context.t_ms, result)
         kept = [one for every in (self._rings, self._sums) for one in _named(every, {name})]
-        if name in self._program.read or kept:
-            context.recorded[name] = self._recorded_at(name, context.t_ms)
+        if name not in self._program.read and not kept:
+            return
+        self._recorded.note(name, source, context.t_ms, result)
+        context.recorded[name] = self._recorded.at(name, context.t_ms)
         for each in kept:
             each.put(context.t_ms, context.recorded[name])
 
-    def _recorded_at(self, name: str, t_ms: int) -> Vector:
-        found = sorted(self._recorded[name].items(), key=lambda one: one[0])
-        return union([result for _, (t, result) in found if t_ms - t <= LOOKBACK_MS])
-
     def _context(self, t_ms: int, *, live: bool) -> Context:
         read = self._program.judged if live else self._program.read
-        recorded = {name: self._recorded_at(name, t_ms) for name in read & self._recorded.keys()}
+        recorded = {name: self._recorded.at(name, t_ms) for name in read & self._recorded.names}
         targets = tuple(self._targets.values())
         if live:
             self._kept.begin(targets)

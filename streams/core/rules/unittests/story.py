@@ -14,10 +14,11 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.evaluate import Evaluator, Inputs, Source
+from streams.core.evaluate import Evaluator, Inputs
 from streams.core.promql.labels import NAME, Labels
 from streams.core.promql.nodes import Context, Node
 from streams.core.promql.vector import EvaluationError, Vector, vector
+from streams.core.recorded import Source
 from streams.core.rules.alerts import AlertBook
 from streams.core.rules.files import RuleSet
 from streams.core.rules.model import AlertingRule, Group, RecordingRule
@@ -63,7 +64,7 @@ class StoryEvaluator(Evaluator):
 
     def give(self, name: str, t_ms: int, samples: Sequence[Sample]) -> None:
         """Let samples of the story stand beside the results of the rules that record `name`."""
-        self._recorded.setdefault(name, {})[GIVEN] = (t_ms, self._vector(samples))
+        self._recorded.note(name, GIVEN, t_ms, self._vector(samples))
 
     def remember(self, name: str, t_ms: int, samples: Sequence[Sample]) -> None:
         """Keep samples of the story for windows over a recorded name, at their own time."""

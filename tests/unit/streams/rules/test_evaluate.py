@@ -52,6 +52,28 @@ def test_a_rule_cannot_take_the_cluster_away() -> None:
     assert (alert.labels["cluster"], alert.labels["alertname"]) == ("c1", "A")
 
 
+def test_a_slow_group_that_is_late_reads_what_was_recorded_at_its_time() -> None:
+    rules = load_rules(
+        {
+            "f.yaml": """
+groups:
+  - {name: quick, interval: 5s, rules: [{record: "a:b:c", expr: "y"}]}
+  - {name: slow, interval: 60s, rules: [{record: "d:e:f", expr: "a:b:c"}]}
+"""
+        }
+    )
+    one = Evaluator(rules, CLUSTER)
+    quick, slow = rules.groups
+    for step in range(11, 60):
+        one.accept(scrape(f"y {step}\n", step * STEP))
+        one.evaluate_records(quick, step * STEP)
+        if step in (14, 30):  # 12 and 24 are the minutes; a target was waited for
+            (row,) = one.evaluate_records(slow, step // 12 * 60_000).rows.to_pylist()
+            assert row["value"] == step // 12 * 12
+    assert one._recorded.names == {"a:b:c"}  # nobody reads the other one
+    assert len(one._recorded._noted["a:b:c"]["quick", 0]) <= 31
+
+
 def test_records_are_visible_to_later_rules_of_the_set() -> None:
     world = World(["y", "r:0:x * 10", "r:1:x + r:0:x"])
     world.scrape("y 2\n", 0)
