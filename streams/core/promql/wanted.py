@@ -6,6 +6,7 @@ The rule this file owns: nothing is kept that no rule reads, nor longer than its
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Final
 
 from streams.core.promql.accumulators import Accumulator
@@ -33,7 +34,7 @@ class Need:
     recorded_sums: Mapping[Selector, int] = field(default_factory=dict)  # ms back
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wanted:
     """What all nodes of a rule set read."""
 
@@ -45,7 +46,7 @@ class Wanted:
     recorded_sums: Mapping[Selector, int]
     late_ms: int  # how long after its time an evaluation may happen
 
-    @property
+    @cached_property
     def retention_ms(self) -> int:
         """How far back records are read for windows that are kept whole in memory only."""
         reaches = [reach.ms for reach in self.accumulators.values()]
