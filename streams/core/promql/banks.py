@@ -42,10 +42,11 @@ class Bank:
     """The accumulators of one target whose windows have about the same length."""
 
     def __init__(
-        self, whats: Mapping[Accumulator, Selector], *, keep_ms: int, fine_ms: int
+        self, whats: Mapping[Accumulator, Selector], *, keep_ms: int, fine_ms: int, late_ms: int
     ) -> None:
+        """late_ms: how long after its end a window may be asked for."""
         self.keep_ms, self.fine_ms = keep_ms, fine_ms
-        self.history = History(fine_ms)
+        self.history = History(fine_ms + late_ms)
         self.groups = {what: Groups(what, selector) for what, selector in whats.items()}
         self.slots = 0
 
@@ -120,11 +121,12 @@ def joined_feeds(feeds: Iterable[Feed]) -> Feed:
 
 
 def banks_of(
-    reaches: Mapping[Accumulator, Reach], selectors: Mapping[Selector, Selector]
+    reaches: Mapping[Accumulator, Reach], selectors: Mapping[Selector, Selector], late_ms: int
 ) -> dict[tuple[int, int], Bank]:
     """Return the banks of a target for the accumulators that can match there.
 
-    selectors: those that can match, each with what the target's labels do not settle.
+    selectors: those that can match, each with what the target's labels do not settle; late_ms: how
+    long after its end a window may be asked for.
     """
     found: dict[tuple[int, int], dict[Accumulator, Selector]] = {}
     for what, reach in reaches.items():
@@ -132,7 +134,10 @@ def banks_of(
             found.setdefault(reach.bank, {})[what] = selectors[what.selector]
     return {
         (reach_ms, fine_ms): Bank(
-            whats, keep_ms=max(reaches[what].ms for what in whats), fine_ms=fine_ms
+            whats,
+            keep_ms=max(reaches[what].ms for what in whats),
+            fine_ms=fine_ms,
+            late_ms=late_ms,
         )
         for (reach_ms, fine_ms), whats in found.items()
     }

@@ -67,7 +67,7 @@ class Counters:
         self.series = Series()
         self.times_ms: list[int] = []  # of the complete scrapes, while windows are fine
         self._strings = strings
-        self._banks = banks_of(reaches, selectors)
+        self._banks = banks_of(reaches, selectors, late_ms)
         self._bank_of = {what: bank for bank in self._banks.values() for what in bank.groups}
         self._late_ms = late_ms
         fine = [min(one.keep_ms, one.fine_ms) for one in self._banks.values()]

@@ -173,6 +173,18 @@ def test_a_single_wrong_value_spoils_no_later_window(wrong: float) -> None:
     assert world.aligned(242 * STEP) == [by_labels({"s": "a"}, 2.0)]
 
 
+def test_a_window_of_ten_minutes_is_exact_also_for_who_is_late_and_scraped_often() -> None:
+    world = World(["increase(x_total[10m])"])  # evaluated every 15 s: 37.5 s late at most
+    counts = [0]
+    for second in range(1, 800):
+        counts.append(counts[-1] + second % 3 * (second % 11))
+        world.scrape(f"x_total {counts[-1]}\n", second * 1_000, interval_ms=1_000)
+        for t in (second, second - 37):
+            if t > 700:
+                (result,) = world.aligned(t * 1_000)
+                assert result.value == counts[t] - counts[t - 600]
+
+
 def test_a_stale_target_covers_less() -> None:
     world = World(["increase(x_total[60s])"])
     feed(world, list(range(13)))  # 0 to 60 s
