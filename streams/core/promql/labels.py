@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 NAME: Final = "__name__"
 PLANS_MAX: Final = 1_000
 """Remembered plans of one table. Beyond it all are forgotten and made again: correct, slower."""
+OTHERS_MAX: Final = 32
+"""Other tables with which plans of one table are remembered: they are changed for new ones."""
 
 T = TypeVar("T")
 
@@ -79,6 +81,15 @@ class Labels:
             before = (key, make())
             self._plans[kind] = before
         return before[1]
+
+    def beside(self, kind: object, others: object, make: Callable[[], T]) -> T:
+        """Return what `make` returned the first time for other tables, among the last ones used."""
+        known = self.once(kind, dict[object, T])
+        found = known.pop(others) if others in known else make()
+        while len(known) >= OTHERS_MAX:
+            del known[next(iter(known))]
+        known[others] = found
+        return found
 
     @property
     def ones(self) -> tuple[Mask, Floats]:
@@ -182,7 +193,7 @@ def stack(tables: Sequence[Labels]) -> Labels:
     if not tables:
         return EMPTY
     first, rest = tables[0], tuple(tables[1:])
-    return first.once(("stack", rest), lambda: _stacked(tables))
+    return first.beside("stack", rest, lambda: _stacked(tables))
 
 
 def _stacked(tables: Sequence[Labels]) -> Labels:

@@ -55,7 +55,8 @@ class Sides:
 
 def sides(left: Labels, right: Labels, matching: Matching, shared: frozenset[str]) -> Sides:
     """Number the label sets of two tables; `shared` labels are the same on all series."""
-    return left.once(("sides", right, matching), lambda: _sides(left, right, matching, shared))
+    key = right, matching
+    return left.beside("sides", key, lambda: _sides(left, right, matching, shared))
 
 
 def _sides(left: Labels, right: Labels, matching: Matching, shared: frozenset[str]) -> Sides:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from schemas.records import Outcome
-from streams.core.promql import counters, ring
+from streams.core.promql import counters, labels, ring
 from streams.core.promql.vector import EvaluationError, Value, Vector
 from tests.evaluation import World
 
@@ -83,3 +83,18 @@ def test_a_target_that_fails_for_long_keeps_few_windows() -> None:
     assert max(len(kept._windows), len(kept._increases)) <= counters.WINDOWS_MAX
     assert len(target._vectors) < 20
     assert all(len(one._matrices) <= ring.MATRICES_MAX for one in target._rings.values())
+
+
+def test_plans_are_remembered_beside_few_tables_that_are_gone() -> None:
+    world = World(["x * 2", "x and on (a) y"])
+    for step in range(3 * labels.OTHERS_MAX):
+        world.scrape('x{a="1"} 1\n', step * STEP)
+        more = "".join(f'x{{a="{i}"}} 1\ny{{a="{i}"}} 2\n' for i in range(step))
+        world.scrape(more, step * STEP, instance="b")
+        shown(world, step * STEP, anew=False)
+    (target, _) = world.evaluator._targets.values()
+    tables = [view.labels for _, view in target._recent.values() if view.labels.n]
+    assert tables
+    for table in tables:
+        plans = [one for one in table._plans.values() if isinstance(one, dict)]
+        assert max(map(len, plans)) == labels.OTHERS_MAX
