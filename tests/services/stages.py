@@ -70,6 +70,10 @@ class Stages:
         """End a stage as kill -9 does."""
         process.kill(self._running.pop(stage))
 
+    def exit_code(self, stage: str) -> int | None:
+        """Return how a stage ended; None while it runs."""
+        return self._running[stage].poll()
+
     def close(self) -> None:
         """End what still runs, sources first."""
         for stage in sorted(self._running, key=[*self._running].index, reverse=True):
