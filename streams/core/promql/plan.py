@@ -179,8 +179,10 @@ class Planner:
             selector = selector_of(window.vector_selector)
             if selector.name in SYNTHETIC:
                 raise PlanError(f"{selector.name} is a gauge; {name} of it means nothing")
-            if selector.name not in self._recorded and not self._extrapolated:
-                width_ms, when = _width_ms(window.range), self._when(window.vector_selector)
+            width_ms, when = _width_ms(window.range), self._when(window.vector_selector)
+            # Over days there are no samples to extrapolate from, nor much to extrapolate.
+            counted = not self._extrapolated or width_ms + when.reach_ms > SAMPLES_MS_MAX
+            if selector.name not in self._recorded and counted:
                 _check_reach(width_ms + when.reach_ms, REACH_MS_MAX, name)
                 return Increase(selector, when, width_ms, per_second=name == "rate")
         return self._over(expr, EXTRAPOLATED[name])

@@ -85,3 +85,10 @@ def test_rates_may_be_those_of_prometheus(tmp_path: Path) -> None:
 
     assert linear.program.wanted.accumulators and not extrapolated.program.wanted.accumulators
     assert linear.hash != extrapolated.hash
+
+
+def test_shipped_rules_load_with_rates_of_prometheus() -> None:
+    rules = configured_rules(RulesSettings(rate_semantics="prometheus"))
+
+    longest = max(reach.ms for reach in rules.program.wanted.accumulators.values())
+    assert longest == 3 * 86_400_000  # over days growth is counted in any case
