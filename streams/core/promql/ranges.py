@@ -121,16 +121,13 @@ class Subquery(Source):
         yield Matrix(made.labels, made.times_ms, made.values, made.present, first_ms)
 
 
-class Over(Node):
-    """A function of a range: `max_over_time(x[5m])`."""
+class Reader(Node):
+    """A node that reads samples."""
 
     leaf = True
 
-    def __init__(self, function: Function, source: Source, number: Node | None = None) -> None:
-        self.function, self.source = function, source
-        self._number = number
-        self.children = source.children if number is None else (*source.children, number)
-        self.own_change = source.own_change
+    def __init__(self, source: Source) -> None:
+        self.source, self.own_change = source, source.own_change
 
     @property
     def selectors(self) -> tuple[Selector, ...]:
@@ -143,6 +140,15 @@ class Over(Node):
     @property
     def need(self) -> Need:
         return self.source.need
+
+
+class Over(Reader):
+    """A function of a range: `max_over_time(x[5m])`."""
+
+    def __init__(self, function: Function, source: Source, number: Node | None = None) -> None:
+        super().__init__(source)
+        self.function, self._number = function, number
+        self.children = source.children if number is None else (*source.children, number)
 
     def evaluate(self, context: Context) -> Value:
         end_ms = self.source.when.at(context)
@@ -229,25 +235,8 @@ class Days(Node):
             yield replace(found, counts=np.where(hit, found.counts, 0.0))
 
 
-class TimeOf(Node):
+class TimeOf(Reader):
     """`timestamp(x)` of a selector: when its present samples were taken, in seconds."""
-
-    leaf = True
-
-    def __init__(self, source: Source) -> None:
-        self.source, self.own_change = source, source.own_change
-
-    @property
-    def selectors(self) -> tuple[Selector, ...]:
-        return self.source.selectors
-
-    @property
-    def recorded(self) -> tuple[str, ...]:
-        return self.source.recorded
-
-    @property
-    def need(self) -> Need:
-        return self.source.need
 
     def evaluate(self, context: Context) -> Value:
         t_ms = self.source.when.at(context)
