@@ -136,7 +136,8 @@ class KafkaBroker:
     def _format(self) -> None:
         identity = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         tool = (*self._java, "kafka.tools.StorageTool", "format")
-        _run(*tool, "--cluster-id", identity, "--config", str(self._config))
+        # With "=": an id may begin with "-", which alone reads as an option.
+        _run(*tool, f"--cluster-id={identity}", "--config", str(self._config))
 
     def _wait_until_ready(self, deadline_s: float) -> None:
         assert self._process is not None
