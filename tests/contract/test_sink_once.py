@@ -33,7 +33,8 @@ FAULTS = (
     *("between-inserts", "between-inserts@2", "between-inserts@5", "between-inserts@9"),
     *("between-inserts@14", "before-records", "before-records@3", "after-records@2"),
 )
-DONE_S_MAX = 60.0
+STALL_S_MAX = 60.0
+SENDS_PER_KILL = 60  # a slow machine takes longer for a kill, but gets no more work
 
 
 def make_topics(bootstrap: str, prefix: str) -> None:
@@ -56,15 +57,15 @@ def stages(data: Path, tree: dict[str, Any]) -> Iterator[Stages]:
 
 
 @contextmanager
-def flowing(traffic: Traffic, *, seed: int) -> Iterator[None]:
-    """Send records all the time."""
+def flowing(traffic: Traffic, *, seed: int, sends_max: int = 1_200) -> Iterator[None]:
+    """Send records all the time, but no more than `sends_max` times."""
     stop = threading.Event()
 
     def flow() -> None:
-        number = seed
-        while not stop.wait(0.05):
+        for number in range(seed, seed + sends_max):
+            if stop.wait(0.05):
+                break
             traffic.send(*mixed(number, 20, series=60))
-            number += 1
 
     thread = threading.Thread(target=flow)
     thread.start()
@@ -82,18 +83,23 @@ def question(settings: Settings) -> Any:
     return answer
 
 
+def records_stored(settings: Settings) -> int:
+    rows = ask(settings, "SELECT count() AS n FROM records WHERE outcome != 'gap'", {})
+    return int(rows["n"][0].as_py())
+
+
 def run_until_all_is_stored(running: Stages, traffic: Traffic) -> None:
-    """Let a process that nobody kills finish the work; it stops cleanly."""
+    """Let a process that nobody kills finish the work, as long as it goes on; it stops cleanly."""
     running.start("sinks")
-    wanted = records_wanted(traffic)
-    end_s = time.monotonic() + DONE_S_MAX
+    wanted, stored = records_wanted(traffic), -1
+    end_s = time.monotonic() + STALL_S_MAX
     while time.monotonic() < end_s:
         time.sleep(0.3)
-        stored = ask(
-            running.settings, "SELECT count() AS n FROM records WHERE outcome != 'gap'", {}
-        )
+        before, stored = stored, records_stored(running.settings)
+        if stored != before:
+            end_s = time.monotonic() + STALL_S_MAX
         # Dead letters that sinks write make the log longer.
-        if stored["n"][0].as_py() >= wanted and wanted == (wanted := records_wanted(traffic)):
+        if stored >= wanted and wanted == (wanted := records_wanted(traffic)):
             break
     assert 0 == running.stop("sinks"), running.tail("sinks")
 
@@ -129,7 +135,7 @@ def test_kills_on_a_real_broker(
     traffic = Traffic(kafka_bootstrap, topic_prefix, PARTITIONS)
     kafka = {"bootstrap": kafka_bootstrap, "prefix": topic_prefix}
     with stages(tmp_path, {"kafka": kafka}) as running:
-        with flowing(traffic, seed=50_000):
+        with flowing(traffic, seed=50_000, sends_max=SENDS_PER_KILL * kills):
             kill_again_and_again(running, traffic, kills=kills, seed=1)
         run_until_all_is_stored(running, traffic)
         assert_stored_once(running.settings, traffic)
