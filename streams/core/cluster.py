@@ -6,7 +6,7 @@ the order of event time, then alerts are judged. Records up to the evaluated off
 silently: that is how a replay rebuilds what was in memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from typing import Final
 
@@ -30,6 +30,7 @@ from streams.core.context import Context, silence_ms
 from streams.core.evaluate import ActiveAlert, Evaluator, Failures, Inputs
 from streams.core.facts.steps import CLOSE_AFTER_MS, STEP_MS, Facts, StepOffsets
 from streams.core.failing import Failing
+from streams.core.judging import Budget
 from streams.core.memory import Memory
 from streams.core.missing import EVERY_MS
 from streams.core.outputs import Outputs, fact_rows
@@ -39,7 +40,7 @@ from streams.core.rules.files import Group
 from streams.core.rules.overrides import RuleSets
 from streams.core.samples import FACTS_JOB, FactSample, Scrape
 from streams.core.schedule import Schedule
-from streams.core.watermark import GAP_MS, Budget, Verdict, Watermark
+from streams.core.watermark import GAP_MS, Verdict, Watermark
 
 FACTS_GROUP: Final = "facts"
 
@@ -108,7 +109,7 @@ class ClusterEngine:
         )
         rules = {rule.name for group in made.rules.groups for rule in group.rules}
         made._failing = Failing(one for one in position.failures if one.rule in rules)
-        made._budget = Budget(position.budget.tokens, position.budget.at_ms)
+        made._budget = replace(position.budget)
         made._memory = Memory(made._evaluator, saved.pasts)
         remembered = made._evaluator.remembered_ms()
         made._schedule.restore(
@@ -251,8 +252,10 @@ class ClusterEngine:
             envelope = self._envelope(group.name, t_ms, group.interval_ms)
             out.indicators.append((envelope, result.rows))
 
-    def _note_failures(self, scope: str, failures: Failures, out: Outputs) -> None:
-        out.rules += self._failing.note(scope, failures)
+    def _note_failures(
+        self, scope: str, failures: Failures, out: Outputs, resting: Set[str] = frozenset()
+    ) -> None:
+        out.rules += self._failing.note(scope, failures, resting)
         for rule, _ in failures:
             out.count(Metric.RULE_FAILURES, rule=rule)
 
@@ -285,11 +288,11 @@ class ClusterEngine:
         return self._missing
 
     def _judge_alerts(self, out: Outputs) -> None:
-        t_ms = self._watermark.now_ms
+        t_ms, since_ms = self._watermark.now_ms, self._budget.taken_ms
         if not self._budget.take(t_ms):
             return
-        active = self._evaluator.evaluate_alerts(t_ms)
-        self._note_failures("", self._evaluator.alert_failures, out)
+        active = self._evaluator.evaluate_alerts(t_ms, since_ms)
+        self._note_failures("", self._evaluator.alert_failures, out, self._evaluator.resting)
         present = partial(self._evaluator.inputs_present, t_ms=t_ms)
         self._update_alerts(out, active, t_ms, present, self._evaluator.unjudged)
 

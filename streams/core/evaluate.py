@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from schemas.identity import JOB_ALIASES, METRICS_PATH
 from schemas.records import ScrapeEnvelope
+from streams.core.judging import rests
 from streams.core.missing import missing_inputs
 from streams.core.promql.labels import NAME, Labels, Strings
 from streams.core.promql.nodes import Context, Kept, Node
@@ -107,7 +108,8 @@ class Evaluator:
         self._coverage_min = coverage_min  # of its window, below which no alert is believed
         self._own = {"cluster": cluster} if cluster else {}  # labels of all that is here
         self.alert_failures: Failures = ()  # of the last evaluate_alerts
-        self.unjudged: frozenset[str] = frozenset()  # ids of the rules that failed then
+        self.unjudged: frozenset[str] = frozenset()  # ids of the rules that failed or rested then
+        self.resting: frozenset[str] = frozenset()  # names of those that rested
         self._program = rules.program
         self._plans = {plan.rule.id: plan for plan in self._program.alerts}
         self._strings = Strings()
@@ -131,7 +133,7 @@ class Evaluator:
         self.rules, self._program = rules, rules.program
         self._plans = {plan.rule.id: plan for plan in self._program.alerts}
         self._kept, self._judged = Kept(), {}
-        self.alert_failures, self.unjudged = (), frozenset()
+        self.alert_failures, self.unjudged, self.resting = (), frozenset(), frozenset()
 
     def accept(self, scrape: Scrape) -> None:
         """Take one scrape; they come in tick order per target, failed ones too."""
@@ -275,17 +277,26 @@ class Evaluator:
         _check(result, limit)
         return result
 
-    def evaluate_alerts(self, t_ms: int) -> tuple[ActiveAlert, ...]:
-        """Evaluate all alerting rules now, each target's window ending at its newest sample."""
+    def evaluate_alerts(self, t_ms: int, since_ms: int = 0) -> tuple[ActiveAlert, ...]:
+        """Evaluate the alerting rules that are due, each target's window ending at its newest
+        sample.
+
+        since_ms: of the evaluation before; a rule is due where its rest ended since.
+        """
         context = self._context(t_ms, live=True)
         failures: dict[str, tuple[str, str]] = {}
         active: list[ActiveAlert] = []
+        resting: dict[str, str] = {}
         for plan in self._program.alerts:
+            if rests(plan.rule.for_ms, since_ms, t_ms):
+                resting[plan.rule.id] = plan.rule.name
+                continue
             try:
                 active += self._alerts(context, plan)
             except EvaluationError as error:
                 failures[plan.rule.id] = plan.rule.name, str(error)
-        self.alert_failures, self.unjudged = tuple(failures.values()), frozenset(failures)
+        self.alert_failures = tuple(failures.values())
+        self.unjudged, self.resting = frozenset(failures | resting), frozenset(resting.values())
         return tuple(active)
 
     def _alerts(self, context: Context, plan: AlertPlan) -> tuple[ActiveAlert, ...]:

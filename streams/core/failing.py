@@ -51,10 +51,15 @@ class Failing:
         self._counts = {key: count for key, count in self._counts.items() if key[0] in rules}
         self._reasons = {key: why for key, why in self._reasons.items() if key[1] in rules}
 
-    def note(self, scope: str, failures: Iterable[tuple[str, str]]) -> list[RuleNews]:
+    def note(
+        self,
+        scope: str,
+        failures: Iterable[tuple[str, str]],
+        resting: Collection[str] = frozenset(),
+    ) -> list[RuleNews]:
         """Take the failures of one evaluation of some rules; return what is news.
 
-        scope: which rules were evaluated; all others of it worked.
+        scope: which rules were evaluated, but for those that rest; all others of it worked.
         """
         said = {(scope, rule): why for rule, why in failures}
         now = {key: _NUMBER.sub("N", why) for key, why in said.items()}
@@ -66,7 +71,8 @@ class Failing:
             for key, reason in now.items()
             if self._reasons.get(key) != reason
         ]
-        over = [key for key in self._reasons if key[0] == scope and key not in now]
+        judged = (key for key in self._reasons if key[0] == scope and key[1] not in resting)
+        over = [key for key in judged if key not in now]
         for key in over:
             del self._reasons[key]
         self._reasons |= now

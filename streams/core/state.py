@@ -30,9 +30,10 @@ from schemas.errors import DecodeError
 from schemas.topics import TopicName
 from streams.core.facts.steps import FactsState, StepOffsets
 from streams.core.failing import Failures
+from streams.core.judging import Budget
 from streams.core.promql.past import Past
 from streams.core.rules.alerts import State
-from streams.core.watermark import Budget, WatermarkState
+from streams.core.watermark import WatermarkState
 
 INPUTS: Final = (TopicName.SCRAPES, TopicName.CHANGES, TopicName.AUDIT, TopicName.LOGS)
 """The topics that are read, hence whose offsets are state."""

@@ -26,7 +26,6 @@ GAP_MS: Final = 900_000
 Shorter ones are filled by `silent` records."""
 
 FORGET_MS: Final = 3_600_000
-BURST: Final = 5.0
 
 
 class Verdict(Enum):
@@ -232,24 +231,3 @@ def floor_ms(t_ms: int, interval_ms: int) -> int:
 def aligned(after_ms: int, upto_ms: int, interval_ms: int) -> range:
     """Return the multiples of `interval_ms` after `after_ms`, up to and with `upto_ms`."""
     return range(floor_ms(after_ms, interval_ms) + interval_ms, upto_ms + 1, interval_ms)
-
-
-class Budget(msgspec.Struct):
-    """How often alerts may be judged: once an event second in the long run, a few at a time.
-
-    Targets whose ticks fall into one second are judged one by one; in a cluster that is scraped
-    many times a second a scrape may wait for the next one.
-    """
-
-    tokens: float = BURST
-    at_ms: int = 0
-
-    def take(self, t_ms: int) -> bool:
-        """Tell whether an evaluation at `t_ms` may happen, and count it."""
-        earned = max(0, t_ms - self.at_ms) / 1000 if self.at_ms else 0.0
-        self.tokens = min(BURST, self.tokens + earned)
-        self.at_ms = max(self.at_ms, t_ms)
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True

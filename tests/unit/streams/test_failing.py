@@ -38,6 +38,14 @@ def test_rules_that_were_not_evaluated_are_no_news() -> None:
     assert [] == failing.note("g", [("a", TOO_MANY)])
 
 
+def test_a_rule_that_rests_still_fails() -> None:
+    failing = Failing()
+    failing.note("", [("a", TOO_MANY)])
+
+    assert [] == failing.note("", [], resting={"a"})
+    assert [RuleNews("a", "")] == failing.note("", [])
+
+
 def test_series_are_bounded_and_news_is_not() -> None:
     failing = Failing()
     names = [(f"r{n}", TOO_MANY) for n in range(SERIES_MAX + 5)]

@@ -19,12 +19,12 @@ from schemas.records import Change, Status
 from schemas.topics import TopicName
 from streams.core import state
 from streams.core.context import Context
+from streams.core.judging import Budget
 from streams.core.outputs import VALUE_BYTES_MAX, Outputs
 from streams.core.rules.overrides import RuleSets
 from streams.core.samples import Scrape
 from streams.core.shard import Shard
 from streams.core.state import INPUTS
-from streams.core.watermark import Budget
 from tests.scrapes import failed
 from tests.shards import (
     NOW,

@@ -7,7 +7,8 @@ from schemas.errors import DecodeError
 from schemas.topics import TopicName
 from streams.core import state
 from streams.core.facts.steps import FactsState, StepOffsets
-from streams.core.watermark import Budget, WatermarkState
+from streams.core.judging import Budget
+from streams.core.watermark import WatermarkState
 
 MINUTE = 60_000
 REWIND = 11 * MINUTE

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from schemas.records import Outcome, ScrapeEnvelope
-from streams.core.watermark import GAP_MS, Budget, Verdict, Watermark, aligned
+from streams.core.watermark import GAP_MS, Verdict, Watermark, aligned
 from tests.scrapes import CLUSTER, failed
 from tests.shards import requests
 
@@ -157,16 +157,3 @@ def test_aligned_moments_are_multiples_after_the_last_one() -> None:
     assert [T + 15 * S, T + 30 * S] == list(aligned(T, T + 30 * S, 15 * S))
     assert [T] == list(aligned(T - 1, T + 14 * S, 15 * S))
     assert [] == list(aligned(T, T, 15 * S))
-
-
-def test_alerts_are_judged_once_a_second_in_the_long_run() -> None:
-    budget = Budget()
-    taken = sum(budget.take(T + t_ms) for t_ms in range(0, 60_000, 100))
-
-    assert 60 <= taken <= 65
-
-
-def test_targets_that_tick_together_are_judged_one_by_one() -> None:
-    budget = Budget()
-
-    assert all(budget.take(T + t) for t in (0, 1, 2, 3, 4, 15_000, 15_001, 15_002))
