@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -23,44 +22,10 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.discovery import DiscoverySettings
 from schemas.identity import CLUSTER_PATTERN, METRICS_PATH, Target
-
-
-def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
-    """A relative path is relative to the configuration file; `~` is the home directory."""
-    base = (info.context or {}).get("base")
-    path = path.expanduser()
-    return base / path if base is not None and not path.is_absolute() else path
-
-
-FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Port = Annotated[int, Field(ge=0, le=65_535)]  # 0: any free one
-
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-class Node(BaseModel):
-    """Base of all settings: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Tls(Node):
-    """TLS of a client; without files the system's authorities are trusted."""
-
-    ca_file: FilePath | None = None
-    cert_file: FilePath | None = None
-    key_file: FilePath | None = None
-    server_name: str | None = None
-    insecure_skip_verify: bool = False
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together")
-        return self
+from schemas.nodes import LOOPBACK, FilePath, Node, Port, Seconds
+from schemas.nodes import Tls as Tls  # noqa: PLC0414 part of what is read from here
 
 
 class TargetSettings(Node):
@@ -122,6 +87,29 @@ class ClusterSettings(Node):
     logs: list[LogSettings] = []
     kubeconfig: FilePath | None = None  # watch and discovery
     context: str | None = None
+    in_cluster: bool = False  # instead of a kubeconfig: we are a pod of this cluster
+    discovery: DiscoverySettings | None = None
+
+    @field_validator("in_cluster")
+    @classmethod
+    def _one_way(cls, in_cluster: bool, info: ValidationInfo) -> bool:
+        if in_cluster and (info.data.get("kubeconfig") or info.data.get("context")):
+            raise ValueError("a second way to the API server beside kubeconfig: write one of them")
+        return in_cluster
+
+    @field_validator("discovery")
+    @classmethod
+    def _reached(
+        cls, discovery: DiscoverySettings | None, info: ValidationInfo
+    ) -> DiscoverySettings | None:
+        if discovery and not info.data.get("kubeconfig") and not info.data.get("in_cluster"):
+            raise ValueError("asks the API server: write kubeconfig, or in_cluster: true, too")
+        return discovery
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether we know how to reach its API server."""
+        return self.in_cluster or self.kubeconfig is not None
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

@@ -130,6 +130,43 @@ def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
             "clusters.0.targets.0.url",
             "not into the URL",
         ),
+        (
+            "clusters: [{id: a, discovery: {}}]",
+            "clusters.0.discovery",
+            "write kubeconfig, or in_cluster: true",
+        ),
+        (
+            "clusters: [{id: a, kubeconfig: k, in_cluster: true}]",
+            "clusters.0.in_cluster",
+            "write one of them",
+        ),
+        (
+            "clusters: [{id: a, in_cluster: true, discovery: {profile: eks, jobs: [etcd]}}]",
+            "clusters.0.discovery.jobs",
+            "eks shows apiserver, coredns, but not etcd",
+        ),
+        (
+            "clusters: [{id: a, in_cluster: true, discovery: {jobs: [etcd]}}]",
+            "clusters.0.discovery.jobs",
+            "name it in services.etcd",
+        ),
+        (
+            "clusters: [{id: a, in_cluster: true, "
+            "discovery: {services: {apiserver: {service: kubernetes}}}}]",
+            "clusters.0.discovery.services",
+            "leave apiserver out",
+        ),
+        (
+            "clusters: [{id: a, in_cluster: true, "
+            "discovery: {services: {etcd: {service: etcd, scheme: http, bearer_token_file: t}}}}]",
+            "clusters.0.discovery.services.etcd",
+            "need scheme: https",
+        ),
+        (
+            "clusters: [{id: a, in_cluster: true, discovery: {services: {etcd: {servic: e}}}}]",
+            "clusters.0.discovery.services.etcd.servic",
+            "unknown key",
+        ),
     ],
 )
 def test_values_that_cannot_work_say_why(
@@ -176,3 +213,19 @@ def test_overrides_are_read_and_shown_as_they_are_written(tmp_path: Path) -> Non
         override.changes,
     )
     assert ("rules.overrides.0.for", "0", f"{file}:1") in effective(loaded)
+
+
+def test_discovery_is_shown_with_its_services(tmp_path: Path) -> None:
+    file = tmp_path / "planewatch.yaml"
+    file.write_text(
+        "clusters:\n  - id: a\n    kubeconfig: k\n    discovery:\n"
+        "      services: {etcd: {service: etcd, tls: {ca_file: ca.crt}}}\n"
+    )
+    loaded = load(file, environ={})
+    discovery = loaded.settings.clusters[0].discovery
+    assert discovery and ["apiserver", "etcd", "coredns"] == list(discovery.wanted)
+    shown = {path: (value, origin) for path, value, origin in effective(loaded)}
+    assert ("self-managed", "default") == shown["clusters.0.discovery.profile"]
+    assert (str(tmp_path / "ca.crt"), f"{file}:5") == shown[
+        "clusters.0.discovery.services.etcd.tls.ca_file"
+    ]
