@@ -5,7 +5,6 @@ clock: `start_ms` is when the request was sent, and the time-out runs in event t
 """
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,12 +16,14 @@ from producers.core.attempts import (
     process_start_ms,
 )
 from producers.core.chunks import Chunk, encode_chunks
-from producers.core.exposition import Exposition, parse
+from producers.core.columns import NO_ROWS, Columns
+from producers.core.exposition import Exposition
 from producers.core.keys import Keys
 from producers.core.outcomes import Verdict, of_body, of_status, verdict
-from producers.core.rows import Row
+from producers.core.text import TextReader
 from producers.fetch import Answer, Endpoint, FetchError
 from schemas.clock import Clock
+from schemas.identity import Target
 from schemas.metrics import Metric
 from schemas.records import Outcome
 from schemas.settings import ProducersSettings
@@ -40,20 +41,21 @@ class Scraped:
 
 
 class Scraper:
-    """What all scrapes of a process share: limits, clock, and the keys that were read before."""
+    """What all scrapes of a process share: limits, clock, and what was read before."""
 
     def __init__(self, limits: ProducersSettings, clock: Clock, telemetry: Telemetry) -> None:
         self._limits, self._clock, self._telemetry = limits, clock, telemetry
         self._keys = Keys(limits.parsed_keys_max)
+        self._readers: dict[Target, TextReader] = {}
         self._parsing = threading.Lock()  # the keys are shared, and Python parses on one core
 
     def scrape(self, endpoint: Endpoint, attempt: Attempt, timeout_ms: float) -> Scraped:
         """Ask the target once and return the records of it."""
         start_ms = self._clock.now_ms()
-        ending, rows = self._ask(endpoint, start_ms, timeout_ms)
+        ending, columns = self._ask(endpoint, attempt.target, start_ms, timeout_ms)
         self._count(attempt, ending)
-        chunks = encode_chunks(envelope(attempt, ending), rows)
-        if left_out := len(rows) - chunks[0].envelope.rows:
+        chunks = encode_chunks(envelope(attempt, ending), columns)
+        if left_out := len(columns) - chunks[0].envelope.rows:
             self._telemetry.count(Metric.LIMIT_HITS, left_out, limit="chunk_bytes_max")
         return Scraped(chunks, ending.verdict)
 
@@ -61,32 +63,36 @@ class Scraper:
         """Return the record of an attempt that sent no request: skipped, removed."""
         now_ms = self._clock.now_ms()
         ending = Ending(verdict(outcome, reason), now_ms, now_ms)
+        if outcome is Outcome.REMOVED:
+            self._readers.pop(attempt.target, None)
         job, cluster = attempt.target.job, attempt.target.cluster
         self._telemetry.count(Metric.SCRAPES, cluster=cluster, job=job, outcome=outcome)
-        return Scraped(encode_chunks(envelope(attempt, ending), ()), ending.verdict)
+        return Scraped(encode_chunks(envelope(attempt, ending), NO_ROWS), ending.verdict)
 
     def _ask(
-        self, endpoint: Endpoint, start_ms: int, timeout_ms: float
-    ) -> tuple[Ending, Sequence[Row]]:
+        self, endpoint: Endpoint, target: Target, start_ms: int, timeout_ms: float
+    ) -> tuple[Ending, Columns]:
         try:
             answer = endpoint.get(
                 timeout_s=self._clock.wall_s(timeout_ms), body_bytes_max=self._limits.body_bytes_max
             )
         except FetchError as failed:
-            return Ending(failed.verdict, start_ms, self._clock.now_ms()), ()
+            return Ending(failed.verdict, start_ms, self._clock.now_ms()), NO_ROWS
         end_ms = self._clock.now_ms()
         if answer.status != 200:
             said = of_status(answer.status, answer.phrase, answer.body)
-            return Ending(said, start_ms, end_ms, answer.status), ()
-        return self._read(answer, start_ms, end_ms)
+            return Ending(said, start_ms, end_ms, answer.status), NO_ROWS
+        return self._read(answer, target, start_ms, end_ms)
 
-    def _read(self, answer: Answer, start_ms: int, end_ms: int) -> tuple[Ending, Sequence[Row]]:
-        exposition = self._parse(answer)
+    def _read(
+        self, answer: Answer, target: Target, start_ms: int, end_ms: int
+    ) -> tuple[Ending, Columns]:
+        exposition = self._parse(answer, target)
         for hit, limit in ((not answer.whole, "body_bytes_max"), (exposition.more, "series_max")):
             if hit:
                 self._telemetry.count(Metric.LIMIT_HITS, limit=limit)
         said = of_body(exposition, body_bytes=len(answer.body), whole=answer.whole)
-        rows = exposition.rows if said.keeps_rows else ()
+        columns = exposition.columns if said.keeps_rows else NO_ROWS
         ending = Ending(
             said,
             start_ms,
@@ -94,16 +100,17 @@ class Scraper:
             http_status=answer.status,
             body_bytes=len(answer.body),
             samples=exposition.samples if said.keeps_rows else 0,
-            process_start_ms=process_start_ms(rows, answer.process_start_s),
-            kubernetes_version=kubernetes_version(rows),
+            process_start_ms=process_start_ms(columns, answer.process_start_s),
+            kubernetes_version=kubernetes_version(columns.layout),
         )
-        return ending, rows
+        return ending, columns
 
-    def _parse(self, answer: Answer) -> Exposition:
+    def _parse(self, answer: Answer, target: Target) -> Exposition:
         with self._parsing:
+            reader = self._readers.setdefault(target, TextReader())
             if self._keys.trim():
                 self._telemetry.count(Metric.LIMIT_HITS, limit="parsed_keys_max")
-            return parse(
+            return reader.read(
                 answer.body, self._keys, samples_max=self._limits.series_max, whole=answer.whole
             )
 

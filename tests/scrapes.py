@@ -15,10 +15,8 @@ import pyarrow as pa
 from producers.core.attempts import kubernetes_version, process_start_ms
 from producers.core.exposition import parse
 from producers.core.keys import Keys
-from producers.core.rows import to_batch
 from schemas.arrow import SCRAPE_SCHEMA, empty_rows
 from schemas.records import Outcome, ScrapeEnvelope
-from schemas.series import layout_id
 from streams.core.samples import Scrape
 from tests import fixtures
 
@@ -45,11 +43,11 @@ def read(text: str | bytes) -> Body:
     found = parse(body if body.endswith(b"\n") else body + b"\n", _KEYS, samples_max=10**9)
     assert not found.unreadable, found.example
     return Body(
-        to_batch(found.rows),
-        layout_id(row.series.id for row in found.rows),
+        found.columns.batch(),
+        found.columns.layout.id,
         found.samples,
-        process_start_ms(found.rows, None),
-        kubernetes_version(found.rows),
+        process_start_ms(found.columns, None),
+        kubernetes_version(found.columns.layout),
     )
 
 

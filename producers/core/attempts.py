@@ -5,15 +5,15 @@ The rule this file owns: every attempt is a record, the failed ones too; the env
 everything about it but the rows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import xxhash
 
+from producers.core.columns import Columns, Layout
 from producers.core.outcomes import Verdict
-from producers.core.rows import Row
 from producers.core.times import holds
 from schemas.identity import Target
 from schemas.records import ScrapeEnvelope
@@ -79,12 +79,12 @@ def envelope(attempt: Attempt, ending: Ending) -> ScrapeEnvelope:
     )
 
 
-def process_start_ms(rows: Iterable[Row], header_s: str | None) -> int:
+def process_start_ms(columns: Columns, header_s: str | None) -> int:
     """Return when the scraped process started, from its metrics or the header.
 
     0 if it is unknown, or told in another unit than seconds.
     """
-    told = next((row.value for row in rows if row.series.metric == PROCESS_START), None)
+    told = columns.value(PROCESS_START)
     if told is None:
         try:
             told = float(header_s or 0)
@@ -93,8 +93,9 @@ def process_start_ms(rows: Iterable[Row], header_s: str | None) -> int:
     return round(told * 1000) if holds(told * 1000) else 0
 
 
-def kubernetes_version(rows: Iterable[Row]) -> str:
+def kubernetes_version(layout: Layout) -> str:
     """Return git_version of kubernetes_build_info, or ""."""
-    info = next((row.series.labels for row in rows if row.series.metric == BUILD_INFO), "")
+    row = layout.first.get(BUILD_INFO)
+    info = "" if row is None else layout.series[row].labels
     labels = msgspec.json.decode(info) if info else {}
     return str(labels.get("git_version", ""))

@@ -10,9 +10,11 @@ replaced; one bad line does not refuse the body.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from producers.core.columns import Columns, columns_of
 from producers.core.folding import Slot, fold
 from producers.core.keys import PARTS_OF, SUFFIXES, Family, Keys
 from producers.core.labels import KEY, BadLine, parse_key
@@ -39,7 +41,7 @@ _FIRST: Final = re.compile(
 class Exposition:
     """What a body says."""
 
-    rows: tuple[Row, ...]
+    columns: Columns
     samples: int  # lines that were read; the buckets of a histogram count each
     duplicates: int = 0  # samples given again: the first counts
     unreadable: int = 0  # lines
@@ -50,12 +52,41 @@ class Exposition:
     more: bool = False  # samples_max was reached, the rest is left out
 
     @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows one by one."""
+        return self.columns.rows()
+
+    @property
+    def clean(self) -> bool:
+        """Tell whether nothing was left out."""
+        odd = self.duplicates or self.unreadable or self.cut or self.more
+        return self.plausible and not odd
+
+    @property
     def malformed(self) -> bool:
         """Tell whether the body is no exposition: another page, or mostly unreadable."""
         return not self.plausible or self.unreadable > self.samples
 
 
+@dataclass(frozen=True, slots=True)
+class Strictly:
+    """What a body says, and how it says it."""
+
+    exposition: Exposition
+    slots: Sequence[Slot]  # of its samples, in turn
+    values: Sequence[float]
+    plain: bool  # nothing was odd, and each sample stands as `key value`
+
+
 def parse(body: bytes, keys: Keys, *, samples_max: int, whole: bool = True) -> Exposition:
+    """Return what `body` says; at most `samples_max` samples of it.
+
+    `whole`: False where the caller cut the body.
+    """
+    return parse_strictly(body, keys, samples_max=samples_max, whole=whole).exposition
+
+
+def parse_strictly(body: bytes, keys: Keys, *, samples_max: int, whole: bool = True) -> Strictly:
     """Return what `body` says; at most `samples_max` samples of it.
 
     `whole`: False where the caller cut the body. Then, and past `samples_max`, the last histogram
@@ -69,8 +100,8 @@ def parse(body: bytes, keys: Keys, *, samples_max: int, whole: bool = True) -> E
     rows = folded.rows
     if rows and rows[-1].series.kind in PARTS_OF and (more or not whole):
         rows = rows[:-1]
-    return Exposition(
-        rows,
+    exposition = Exposition(
+        columns_of(rows),
         samples=len(reader.slots) - folded.duplicates - folded.impossible,
         duplicates=folded.duplicates,
         unreadable=reader.unreadable + folded.impossible,
@@ -80,6 +111,8 @@ def parse(body: bytes, keys: Keys, *, samples_max: int, whole: bool = True) -> E
         plausible=_FIRST.match(body) is not None,
         more=more,
     )
+    plain = reader.plain and whole and exposition.clean and b"\r" not in body
+    return Strictly(exposition, reader.slots, reader.values, plain)
 
 
 class _Reader:
@@ -90,6 +123,7 @@ class _Reader:
         self.values: list[float] = []
         self.unreadable = 0
         self.example = ""
+        self.plain = True  # each sample stands as `key value`
         self._keys = keys
         self._kinds: dict[str, Kind] = {}
         self._sampled: set[str] = set()  # families whose type cannot be declared any more
@@ -123,8 +157,9 @@ class _Reader:
                 return True
         return False
 
-    def _odd(self, line: bytes) -> None:
-        line = line.lstrip(b" \t")
+    def _odd(self, said: bytes) -> None:
+        line = said.lstrip(b" \t")
+        self.plain &= line == said
         try:
             if line.startswith(b"#"):
                 self._comment(line)
@@ -161,6 +196,7 @@ class _Reader:
         value = parse_float(text)
         if value is None:
             raise BadLine("no number")
+        self.plain &= line == key + b" " + text
         self.slots.append(self._slot(key, name))
         self.values.append(value)
 

@@ -1,16 +1,11 @@
-"""The rows of a scrape. In: rows of an exposition. Out: columns of SCRAPE_SCHEMA.
+"""The rows of a scrape, one by one. In: a metric, its labels, what it says. Out: a row.
 
-The rule this file owns: one row per metric, in the order of the exposition. What a row is (its
-series) is computed once and shared by all scrapes; what it says (value, count, buckets) is new in
-each.
+The rule this file owns: what a row is (its series) is computed once and shared by all scrapes; what
+it says (value, count, buckets) is new in each.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
-from schemas.arrow import SCRAPE_SCHEMA
 from schemas.records import Kind
 from schemas.series import CORE_LABELS, other_labels, series_id
 
@@ -46,25 +41,3 @@ def make_series(metric: str, kind: Kind, labels: dict[str, str]) -> Series:
         other_labels(labels),
         series_id(metric, labels),
     )
-
-
-def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:
-    """Return `rows` as columns; the dictionaries hold the values of these rows only."""
-    series = [row.series for row in rows]
-    core = zip(*(one.core for one in series), strict=True) if rows else [()] * len(CORE_LABELS)
-    columns = [
-        _codes([one.metric for one in series]),
-        _codes([one.kind.value for one in series]),
-        *map(_codes, core),
-        _codes([one.labels for one in series]),
-        pa.array([one.id for one in series], pa.uint64()),
-        pa.array([row.value for row in rows], pa.float64()),
-        pa.array([row.count for row in rows], pa.uint64()),
-        pa.array([row.buckets for row in rows], pa.list_(pa.int64())),
-        _codes([row.bounds for row in rows]),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=SCRAPE_SCHEMA)
-
-
-def _codes(values: Sequence[str]) -> pa.DictionaryArray:
-    return pa.array(values, pa.utf8()).dictionary_encode()

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from producers.core.attempts import PROCESS_START, kubernetes_version
 from producers.core.chunks import encode_chunks
+from producers.core.columns import columns_of
 from producers.core.exposition import parse
 from producers.core.keys import Keys
 from producers.core.rows import Row, make_series
@@ -70,9 +71,10 @@ def shape(capture: str, samples_min: int = 0) -> Shape:
     found = parse(fixtures.metrics(capture), Keys(KEYS_MAX), samples_max=10**9)
     rows = _multiplied(found.rows, found.samples, samples_min)
     samples = found.samples + sum(map(_samples, rows)) - sum(map(_samples, found.rows))
+    columns = columns_of(rows)
     envelope = envelope_of("c", JOBS[capture], "i", 0, 15_000)
     pieces, begin = [], 0
-    for chunk in encode_chunks(envelope, rows):
+    for chunk in encode_chunks(envelope, columns):
         batch = decode_scrape(chunk.value).rows
         constants = {name: batch.column(name) for name in batch.schema.names}
         for name in VALUE_COLUMNS:
@@ -81,7 +83,7 @@ def shape(capture: str, samples_min: int = 0) -> Shape:
         begin += len(batch)
     assert begin == len(rows)
     started_s = next(row.value for row in rows if row.series.metric == PROCESS_START)
-    version = kubernetes_version(rows)
+    version = kubernetes_version(columns.layout)
     return Shape(JOBS[capture], rows, samples, tuple(pieces), version, int(started_s * 1000))
 
 

@@ -97,8 +97,8 @@ class _Ours:
             body = gzip.compress(exposition(one), _exposed.GZIP_LEVEL)
             began_s = time.process_time()
             found = parse(gzip.decompress(body), self._keys, samples_max=KEYS_MAX)
-            process_start_ms(found.rows, None), kubernetes_version(found.rows)
-            encode_chunks(envelope, found.rows)
+            process_start_ms(found.columns, None), kubernetes_version(found.columns.layout)
+            encode_chunks(envelope, found.columns)
             minute.producers_s += time.process_time() - began_s
 
 

@@ -1,17 +1,26 @@
 """A scrape is cut into records that fit, at the boundaries of families."""
 
+import msgspec
 import pytest
 
 from producers.core.attempts import Attempt, Ending, envelope
-from producers.core.chunks import Chunk, encode_chunks
+from producers.core.chunks import Chunk
+from producers.core.chunks import encode_chunks as encode_columns
+from producers.core.columns import columns_of
 from producers.core.outcomes import Verdict
-from producers.core.rows import Row, make_series, to_batch
-from schemas.arrow import SCRAPE_SCHEMA, decode_scrape, empty_rows
+from producers.core.rows import Row, make_series
+from schemas.arrow import CHUNK_BYTES_MAX, SCRAPE_SCHEMA, decode_scrape, empty_rows
 from schemas.identity import Target
 from schemas.records import Kind, Outcome, ScrapeEnvelope
 from schemas.series import layout_id
 
 BYTES_MAX = 20_000
+
+
+def encode_chunks(
+    described: ScrapeEnvelope, rows: list[Row], bytes_max: int = CHUNK_BYTES_MAX
+) -> list[Chunk]:
+    return encode_columns(described, columns_of(rows), bytes_max=bytes_max)
 
 
 def described() -> ScrapeEnvelope:
@@ -103,9 +112,26 @@ def test_a_row_that_fits_no_record_is_left_out_and_the_others_stay() -> None:
 
 @pytest.mark.parametrize("buckets", [0, 4])
 def test_columns_hold_what_the_rows_say(buckets: int) -> None:
-    batch = to_batch(family("a", 2, buckets))
+    batch = columns_of(family("a", 2, buckets)).batch()
     row = batch.slice(1, 1).to_pylist()[0]
     expected = {"metric": "a", "verb": "GET", "group": "", "labels": '{"number":"1"}', "value": 1.0}
     assert expected.items() <= row.items()
     assert (buckets or None, list(range(buckets)) or None) == (row["count"], row["buckets"])
     assert ("0,1,2" if buckets else "") == row["bounds"]
+
+
+def test_a_layout_is_cut_where_it_was_cut_before() -> None:
+    rows = [row for number in range(40) for row in family(f"family_{number}", 20, buckets=5)]
+    columns = columns_of(rows)
+    first = encode_columns(described(), columns, bytes_max=BYTES_MAX)
+    again = encode_columns(described(), columns, bytes_max=BYTES_MAX)
+    assert [chunk.value for chunk in first] == [chunk.value for chunk in again]
+    parts = columns.layout.cuts[BYTES_MAX]
+
+    long = msgspec.structs.replace(described(), reason="x" * (BYTES_MAX // 2))
+    chunks = encode_columns(long, columns, bytes_max=BYTES_MAX)
+
+    assert len(chunks) > len(first)
+    assert all(len(chunk.value) <= BYTES_MAX for chunk in chunks)
+    assert parts is not columns.layout.cuts[BYTES_MAX]
+    assert [row.series.metric for row in rows] == [name for one in names(chunks) for name in one]

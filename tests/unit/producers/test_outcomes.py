@@ -3,16 +3,16 @@
 import pytest
 
 from producers.core.attempts import Attempt, Ending, envelope, kubernetes_version, process_start_ms
+from producers.core.columns import Columns
 from producers.core.exposition import parse
 from producers.core.keys import Keys
 from producers.core.outcomes import REASON_CHARS_MAX, of_body, of_status, verdict
-from producers.core.rows import Row
 from schemas.identity import Target
 from schemas.records import Outcome
 
 
-def rows(text: str) -> tuple[Row, ...]:
-    return parse(text.encode(), Keys(1000), samples_max=1000).rows
+def columns(text: str) -> Columns:
+    return parse(text.encode(), Keys(1000), samples_max=1000).columns
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_a_reason_is_one_short_line() -> None:
     ],
 )
 def test_the_start_of_the_process_is_read(text: str, header: str | None, expected: int) -> None:
-    assert expected == process_start_ms(rows(text), header)
+    assert expected == process_start_ms(columns(text), header)
 
 
 def test_the_version_of_kubernetes_is_read() -> None:
     info = 'kubernetes_build_info{git_version="v1.36.2",major="1"} 1\n'
-    assert "v1.36.2" == kubernetes_version(rows(info))
-    assert "" == kubernetes_version(rows("x 1\n"))
+    assert "v1.36.2" == kubernetes_version(columns(info).layout)
+    assert "" == kubernetes_version(columns("x 1\n").layout)
 
 
 def test_an_envelope_tells_everything_about_its_attempt() -> None:

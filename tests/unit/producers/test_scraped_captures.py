@@ -40,7 +40,7 @@ def read(body: bytes, keys: Keys) -> tuple[Exposition, list[Chunk]]:
     found = parse(body, keys, samples_max=SAMPLES_MAX)
     attempt = Attempt(Target("c", "apiserver", "i"), {}, 1, 15_000, 1, "g")
     said = of_body(found, body_bytes=len(body), whole=True)
-    return found, encode_chunks(envelope(attempt, Ending(said, 1, 2)), found.rows)
+    return found, encode_chunks(envelope(attempt, Ending(said, 1, 2)), found.columns)
 
 
 def folded_count(samples: Iterable[Sample], text: str) -> int:
