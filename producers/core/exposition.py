@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from producers.core.columns import Columns, columns_of
 from producers.core.folding import Slot, fold
 from producers.core.keys import PARTS_OF, SUFFIXES, Family, Keys
@@ -50,6 +52,7 @@ class Exposition:
     cut: bool = False  # the last line had no end
     plausible: bool = True  # it begins as an exposition does
     more: bool = False  # samples_max was reached, the rest is left out
+    natives: int = 0  # histograms with native buckets only: count and sum are kept
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -66,6 +69,14 @@ class Exposition:
     def malformed(self) -> bool:
         """Tell whether the body is no exposition: another page, or mostly unreadable."""
         return not self.plausible or self.unreadable > self.samples
+
+
+def negative_rows(columns: Columns) -> int:
+    """Return how many rows have a bucket below zero."""
+    if not len(columns.buckets) or columns.buckets.min() >= 0:
+        return 0
+    starts = columns.layout.starts[:-1][columns.layout.widths > 0]
+    return int((np.minimum.reduceat(columns.buckets, starts) < 0).sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,13 @@ import math
 from typing import Final
 
 from producers.core.folding import Bounds, Part, Slot
-from producers.core.labels import BadLine, Labels, parse_key
-from producers.core.numbers import parse_float
+from producers.core.labels import BadLine, Labels, parse_key, read_pairs
+from producers.core.numbers import format_float, parse_float
 from producers.core.rows import Series, make_series
 from schemas.records import Kind
+
+MetricKey = tuple[tuple[tuple[bytes, bytes], ...], tuple[float, ...]]
+"""What a metric of a protobuf body is: its labels, and its bounds or quantiles."""
 
 SUFFIXES: Final = {"_bucket": Part.BUCKET, "_sum": Part.SUM, "_count": Part.COUNT}
 PARTS_OF: Final = {
@@ -28,6 +31,7 @@ class Family:
     def __init__(self, name: str, kind: Kind) -> None:
         self.name, self.kind = name, kind
         self.slots: dict[bytes, Slot] = {}
+        self.metrics: dict[MetricKey, tuple[Slot, ...]] = {}  # of messages, not of lines
         self._series: dict[tuple[tuple[str, str], ...], Series] = {}
         self._histograms: dict[bytes, Series] = {}  # by the key of a bucket up to its bound
 
@@ -47,6 +51,32 @@ class Family:
                 self._histograms[base] = slot.series
         self.slots[key] = slot
         return slot
+
+    def add_metric(self, key: MetricKey) -> tuple[Slot, ...]:
+        """Return the slots of a message that was not seen before, in the order of the text format.
+
+        Raises:
+            BadLine: a label twice, a bound that is no number.
+        """
+        labels, bounds = read_pairs(key[0]), key[1]
+        if any(map(math.isnan, bounds)):
+            raise BadLine("a bound that is not a number")
+        if self.kind not in PARTS_OF:
+            slots: list[Slot] = [Slot(self._intern(self.kind, labels), Part.VALUE)]
+        else:
+            series = self._intern(self.kind, labels)
+            if self.kind is Kind.HISTOGRAM:
+                slots = [Slot(series, Part.BUCKET, bound) for bound in bounds]
+            else:
+                quantiles = ({**labels, "quantile": format_float(bound)} for bound in bounds)
+                slots = [Slot(self._intern(Kind.GAUGE, one), Part.VALUE) for one in quantiles]
+            slots += [Slot(series, Part.SUM), Slot(series, Part.COUNT)]
+        found = self.metrics[key] = tuple(slots)
+        return found
+
+    def __len__(self) -> int:
+        """The slots that are remembered."""
+        return len(self.slots) + sum(map(len, self.metrics.values()))
 
     def _slot(self, name: str, labels: Labels) -> Slot:
         if self.kind not in PARTS_OF:
@@ -92,7 +122,7 @@ class Keys:
 
     def trim(self) -> bool:
         """Forget everything if there is more than `keys_max` of it; tell whether that was so."""
-        full = sum(len(family.slots) for family in self._families.values()) > self.keys_max
+        full = sum(map(len, self._families.values())) > self.keys_max
         if full:
             self._families.clear()
             self.bounds = Bounds()

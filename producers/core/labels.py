@@ -6,6 +6,7 @@ line end: `} 5,`, escaped quotes, blanks; a label given twice or a broken quote 
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 Labels = dict[str, str]
@@ -62,6 +63,18 @@ def parse_key(key: bytes) -> tuple[str, Labels]:
     if not name:
         raise BadLine("no metric name")
     return name, {label: value for label, value in labels.items() if value}
+
+
+def read_pairs(pairs: Iterable[tuple[bytes, bytes]]) -> Labels:
+    """Return labels that were given as pairs; empty values are dropped.
+
+    Raises:
+        BadLine: a label twice, or a reserved one.
+    """
+    labels: Labels = {}
+    for label, value in pairs:
+        _add(labels, label.decode(errors="replace"), value.decode(errors="replace"))
+    return {label: value for label, value in labels.items() if value}
 
 
 def _add(labels: Labels, label: str, value: str) -> None:

@@ -6,10 +6,7 @@ only; both ways give the same columns. What did not change costs a comparison.
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from producers.core.columns import Columns
-from producers.core.exposition import Exposition, parse_strictly
+from producers.core.exposition import Exposition, negative_rows, parse_strictly
 from producers.core.keys import Keys
 from producers.core.lines import Lines, lines
 from producers.core.retold import Places, places
@@ -51,12 +48,4 @@ class TextReader:
         columns = known.places.columns(samples) if known and samples is not None else None
         if known is None or columns is None:
             return None
-        return Exposition(columns, known.samples, negative=_negative(columns))
-
-
-def _negative(columns: Columns) -> int:
-    """Return how many rows have a bucket below zero."""
-    if not len(columns.buckets) or columns.buckets.min() >= 0:
-        return 0
-    starts = columns.layout.starts[:-1][columns.layout.widths > 0]
-    return int((np.minimum.reduceat(columns.buckets, starts) < 0).sum())
+        return Exposition(columns, known.samples, negative=negative_rows(columns))
