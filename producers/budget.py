@@ -63,6 +63,20 @@ class Budget:
         return wait_ms
 
 
+class Budgets:
+    """One budget a cluster, whoever asks its API servers."""
+
+    def __init__(self, settings: ProducersSettings, clock: Clock, telemetry: Telemetry) -> None:
+        self._settings, self._clock, self._telemetry = settings, clock, telemetry
+        self._budgets: dict[str, Budget] = {}
+
+    def of(self, cluster: str) -> Budget:
+        """Return the budget of a cluster; called while the stage starts, by one thread."""
+        if cluster not in self._budgets:
+            self._budgets[cluster] = Budget(cluster, self._settings, self._clock, self._telemetry)
+        return self._budgets[cluster]
+
+
 def pause(clock: Clock, event_ms: float, stop: threading.Event) -> bool:
     """Sleep `event_ms` of event time; return False as soon as `stop` is set."""
     until_ms = clock.now_ms() + event_ms

@@ -10,7 +10,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -34,14 +33,6 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
     targets: list[Known]
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """A target that left the configuration since the last run."""
-
-    target: Target
-    known: Known
 
 
 class Checkpoint:
@@ -75,17 +66,26 @@ class Checkpoint:
             self._changed.add(target.cluster)
         return sequence
 
-    def removed(self, configured: Iterable[Target]) -> list[Removed]:
-        """Return the targets that are known and not `configured`."""
-        there = set(configured)
+    def known(self, target: Target) -> Known | None:
+        """Return what is remembered of a target, if it was ever tried."""
         with self._lock:
-            gone = [Removed(*item) for item in self._known.items() if item[0] not in there]
-        return sorted(gone, key=lambda removed: removed.target)
+            return self._known.get(target)
 
-    def forget(self, target: Target) -> None:
-        """Drop a removed target: its removal is on record."""
+    def removed(self, watched: Iterable[Target]) -> list[Target]:
+        """Return the targets that are known and not `watched`."""
+        there = set(watched)
         with self._lock:
-            if self._known.pop(target, None):
+            return sorted(target for target in self._known if target not in there)
+
+    def forget(self, target: Target, sequence: int) -> None:
+        """Drop a removed target: its removal is on record, as its attempt `sequence`.
+
+        A target that is there again has had attempts since, and stays.
+        """
+        with self._lock:
+            known = self._known.get(target)
+            if known and known.sequence == sequence:
+                del self._known[target]
                 self._changed.add(target.cluster)
 
     def save(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from isal import isal_zlib
@@ -28,6 +28,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from producers.core.credentials import Identity
 from producers.core.outcomes import Verdict, verdict
 from producers.dialing import PlainConnection, TlsConnection, Watchdog
 from schemas.records import Outcome
@@ -64,17 +65,30 @@ class FetchError(Exception):
         super().__init__(self.verdict.reason)
 
 
+class Credentials(Protocol):
+    """Who we are, as somebody else keeps it fresh."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who we are now."""
+
+    def refused(self) -> None:
+        """Take note that a server refused that."""
+
+
 class Endpoint:
     """The connection to one target. One request at a time; `abort` may come from any thread."""
 
-    def __init__(self, settings: TargetSettings) -> None:
+    def __init__(self, settings: TargetSettings, credentials: Credentials | None = None) -> None:
+        """`credentials`: who we are now, in place of what the settings say of that."""
         parts = urlsplit(settings.url)
-        self._settings = settings
+        self._settings, self._credentials = settings, credentials
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = (settings.tls or Tls()) if parts.scheme == "https" else None
         self._path = settings.path + (f"?{parts.query}" if parts.query else "")
         self._connection: PlainConnection | TlsConnection | None = None
+        self._presented = self._tls  # with what the connection was made
         self._watchdog: Watchdog | None = None
         self._aborted = threading.Event()
 
@@ -114,8 +128,9 @@ class Endpoint:
         start = response.headers.get("Process-Start-Time-Unix")
         if response.status != HTTPStatus.OK:
             said = response.read1(SAID_BYTES_MAX, decode_content=False) or b""
-            if not response.closed:
-                self.close()  # the rest of the page is of no interest
+            # The rest of the page is of no interest; a certificate is read anew with a connection.
+            if not response.closed or response.status == HTTPStatus.UNAUTHORIZED:
+                self.close()
             return Answer(response.status, response.reason or "", said, True, start)
         pieces: list[bytes] = []
         room = body_bytes_max
@@ -130,6 +145,10 @@ class Endpoint:
     def _respond(self, headers: dict[str, str], watchdog: Watchdog) -> BaseHTTPResponse:
         """Send the request and return the answer up to its body."""
         connection = self._connection
+        tls = self._identified()
+        if tls != self._presented:  # another certificate needs another handshake
+            self.close()
+            connection, self._presented = None, tls
         fresh = connection is None or not connection.is_connected
         if connection is None or fresh:
             self.close()
@@ -151,15 +170,15 @@ class Endpoint:
 
     def _new_connection(self, watchdog: Watchdog) -> PlainConnection | TlsConnection:
         connection: PlainConnection | TlsConnection
-        if self._tls is None:
+        if self._presented is None:
             connection = PlainConnection(self._host, self._port, timeout=watchdog.left_s)
         else:
             connection = TlsConnection(
                 self._host,
                 self._port,
                 timeout=watchdog.left_s,
-                ssl_context=_context(self._tls),
-                server_hostname=self._tls.server_name,
+                ssl_context=_context(self._presented),
+                server_hostname=self._presented.server_name,
             )
         connection.name, connection.watchdog = self._host, watchdog
         return connection
@@ -170,8 +189,20 @@ class Endpoint:
         except (ssl.SSLError, ConnectionError) as error:
             raise FetchError(Outcome.TLS, f"no TLS with {self._host}: {error}") from error
 
+    def _identified(self) -> Tls | None:
+        """Return the TLS of a connection made now; the name of the target stays its own."""
+        if self._tls is None or self._credentials is None:
+            return self._tls
+        name = self._tls.server_name
+        return self._credentials.identity.tls.model_copy(update={"server_name": name})
+
     def _authorization(self) -> dict[str, str]:
         """Read the token anew each time: it is rotated under us."""
+        if self._credentials:
+            value = self._credentials.identity.authorization
+            if not value.isascii() or not value.isprintable():
+                raise FetchError(Outcome.UNAUTHORIZED, "the token of the kubeconfig is no token")
+            return {"Authorization": value} if value else {}
         file = self._settings.bearer_token_file
         if file is None:
             return {}

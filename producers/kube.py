@@ -10,63 +10,35 @@ they ask again without a pause.
 import threading
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 import urllib3
-import yaml
-from kubernetes.client import ApiClient, ApiException, Configuration
+from kubernetes.client import ApiClient, ApiException
 from kubernetes.client.api_client import RequestSerialized
-from kubernetes.config import ConfigException, load_kube_config
 
+from producers.access import Access
 from producers.answers import Answer, Ended, bound_heads, ended_by
 from producers.budget import Budget
 from producers.core.watching import End, Signal, read_failure
 from schemas.clock import Clock
-from schemas.errors import ConfigError, Problem
 
 CONNECT_MS: Final = 3_000
 FAILURE_MS: Final = 10_000  # for the body of an answer other than 200
 WALL_S_MIN: Final = 0.5  # a rehearsal's clock is fast, the machine below it is not
 FAILURE_BYTES_MAX: Final = 64_000
 
-UNUSABLE: Final = (
-    ConfigException,
-    OSError,
-    ValueError,
-    yaml.YAMLError,
-    TypeError,  # this and what follows: YAML of another shape
-    KeyError,
-    AttributeError,
-)
-"""What the client package raises where a kubeconfig cannot be used."""
-
 
 class Connection:
     """Requests of one owner to the API server of one cluster; one thread at a time."""
 
-    def __init__(
-        self,
-        kubeconfig: Path,
-        context: str | None,
-        *,
-        setting: str,
-        owner: str,
-        budget: Budget,
-        clock: Clock,
-    ) -> None:
-        """`setting`: the path of the kubeconfig in the configuration, for messages.
+    def __init__(self, access: Access, *, owner: str, budget: Budget, clock: Clock) -> None:
+        """Read how the server is reached.
 
         Raises:
             ConfigError: the kubeconfig cannot be used.
         """
-        self._kubeconfig, self._context = kubeconfig, context
-        self._owner, self._budget, self._clock = owner, budget, clock
-        try:
-            self._client: ApiClient | None = self._open()
-        except UNUSABLE as error:
-            told = str(error) if isinstance(error, ConfigException | OSError) else repr(error)
-            raise ConfigError([Problem(setting, f"{kubeconfig}: {told}")]) from error
+        self._access, self._owner, self._budget, self._clock = access, owner, budget, clock
+        self._client: ApiClient | None = self._open()
         self.instance = str(self._client.configuration.host)
 
     def get(
@@ -105,13 +77,7 @@ class Connection:
 
     def _open(self) -> ApiClient:
         """Return a client made of the kubeconfig, and of the files it names, as they are now."""
-        settings = Configuration()
-        load_kube_config(  # type: ignore[no-untyped-call]  # the package has no types there
-            str(self._kubeconfig),
-            self._context,
-            client_configuration=settings,
-            persist_config=False,
-        )
+        settings, _ = self._access.open()
         settings.retries = False  # one call is one request
         settings.keep_alive = True  # finds half-open connections earlier
         client = ApiClient(settings)

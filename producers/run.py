@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 import click
 
+from producers.budget import Budgets
 from producers.logs import start_logs
 from producers.scraping import Scraping
 from producers.sending import Sender
@@ -31,7 +32,7 @@ STOP_S: Final = 4.0  # until all threads have ended
 FLUSH_S: Final = 0.8
 CHECK_S: Final = 0.5
 
-NOTHING_TO_DO: Final = """nothing to observe: no target, kubeconfig or log file. Write, say:
+NOTHING_TO_DO: Final = """nothing to observe: no target, API server or log file. Write, say:
   clusters:
     - id: prod-eu-1
       targets:
@@ -76,7 +77,7 @@ def observe(settings: Settings, stop: threading.Event) -> None:
         ConfigError: the configuration gives nothing to do, or something that cannot be used.
         BrokerError: Kafka cannot take our records.
     """
-    if not any(one.targets or one.logs or one.kubeconfig for one in settings.clusters):
+    if not any(one.targets or one.logs or one.asks for one in settings.clusters):
         raise ConfigError([Problem("clusters", NOTHING_TO_DO)])
     clock = _clock(settings)
     telemetry = Telemetry(STAGE)
@@ -91,7 +92,10 @@ def observe(settings: Settings, stop: threading.Event) -> None:
     try:
         logger.info("kafka=%s partitions=%d", broker.bootstrap, sender.partitions())
         scraping = Scraping(settings, sender, clock, telemetry)
-        others = _start_others(settings, sender, clock, telemetry, stop)
+        others = _start_asking(
+            settings, sender, scraping, clock=clock, telemetry=telemetry, stop=stop
+        )
+        others.append(start_logs(settings, sender, clock, telemetry, stop))
         scraping.start()
         url = f"http://{settings.telemetry.host}:{port}/metrics"
         run.announce(settings, run.PRODUCERS, telemetry_url=url)
@@ -119,20 +123,30 @@ def _end(scraping: Scraping, others: list[Beside]) -> None:
         other.join(max(0.1, until_s - time.monotonic()))
 
 
-def _start_others(
+def _start_asking(
     settings: Settings,
     sender: Sender,
+    scraping: Scraping,
+    *,
     clock: Clock,
     telemetry: Telemetry,
     stop: threading.Event,
 ) -> list[Beside]:
-    """Start watches and log tails; the Kubernetes client is big, and loaded where it is needed."""
-    started: list[Beside] = []
-    if any(cluster.kubeconfig for cluster in settings.clusters):
-        from producers.watch import start_watches  # noqa: PLC0415
+    """Start all that asks API servers; its client is big, and loaded where it is used."""
+    if not any(cluster.asks for cluster in settings.clusters):
+        return []
+    from producers.discoveries import start_discoveries  # noqa: PLC0415
+    from producers.watch import start_watches  # noqa: PLC0415
 
-        started.append(start_watches(settings, sender, clock, telemetry, stop))
-    return [*started, start_logs(settings, sender, clock, telemetry, stop)]
+    budgets = Budgets(settings.producers, clock, telemetry)
+    return [
+        start_discoveries(
+            settings, scraping, clock=clock, telemetry=telemetry, budgets=budgets, stop=stop
+        ),
+        start_watches(
+            settings, sender, clock=clock, telemetry=telemetry, budgets=budgets, stop=stop
+        ),
+    ]
 
 
 def _clock(settings: Settings) -> Clock:

@@ -4,38 +4,56 @@ The rule this file owns: one thread plans by event time; each target has a threa
 hangs holds up nobody, and beyond a maximum they share them; at most one scrape of a target is in
 flight. Records of a target leave in the order of their ticks: a tick that passed while a slow
 scrape ran is reported after that scrape, or its record would come too late.
+
+Discovered targets come and go while others are scraped. One is removed when the API server said
+that it is gone, and reported so after its last scrape; what is only not known any more is not.
 """
 
 import logging
 import queue
 import threading
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from producers.checkpoint import Checkpoint, Removed
+from producers.checkpoint import Checkpoint
 from producers.core.attempts import Attempt
 from producers.core.schedule import Plan, due, plan
 from producers.core.turns import IDLE, RUNNING, Turn, called
-from producers.fetch import Endpoint
+from producers.fetch import Credentials, Endpoint
+from producers.reporting import Reports
 from producers.scrape import Scraped, Scraper
 from producers.sending import Sender
 from producers.supervised import Supervised
 from schemas.clock import Clock
-from schemas.errors import BrokerError
 from schemas.identity import Target
 from schemas.metrics import Metric
-from schemas.records import Outcome, ScrapeEnvelope
+from schemas.records import Outcome
 from schemas.settings import Settings, TargetSettings
 from schemas.telemetry import Telemetry
-from schemas.topics import Header, TopicName
 
 SLEEP_MAX_S: Final = 0.2  # a rehearsal may change the speed of the clock at any moment
 STOPPED: Final = "the producer stopped"
+UNCONFIGURED: Final = "no longer configured"
+GONE: Final = "the API server no longer lists it"
+REFUSED: Final = frozenset({Outcome.UNAUTHORIZED, Outcome.FORBIDDEN})
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """All targets of one job of one cluster; `certain`: the API server has just said so.
+
+    What was known before a restart is not certain: a target beside it may be there or not.
+    """
+
+    cluster: str
+    job: str
+    targets: tuple[TargetSettings, ...]
+    certain: bool
+    credentials: Credentials | None = None  # of the kubeconfig; None: they are in the settings
 
 
 @dataclass(slots=True)
@@ -47,48 +65,50 @@ class _Watched:
     plan: Plan
     endpoint: Endpoint
     next_tick_ms: int
+    credentials: Credentials | None = None
+    configured: bool = True
     turn: Turn = IDLE
     outcome: Outcome | None = None  # of the newest attempt; a change is news
 
 
 class Scraping:
-    """All targets of the configuration, scraped until `stop`."""
+    """All targets of the configuration, and those that are discovered, scraped until `stop`."""
 
     def __init__(
         self, settings: Settings, sender: Sender, clock: Clock, telemetry: Telemetry
     ) -> None:
-        self._sender, self._clock, self._telemetry = sender, clock, telemetry
+        self._clock, self._telemetry = clock, telemetry
         self._scraper = Scraper(settings.producers, clock, telemetry)
-        self._checkpoint = Checkpoint(settings.data)
-        self._unsaved = False
-        self._generation = uuid.uuid4().hex[:16]
+        self._reports = Reports(Checkpoint(settings.data), self._scraper, sender, telemetry)
         now_ms = clock.now_ms()
-        self._watched = [
+        configured = [
             _watched(cluster.target(target), target, now_ms)
             for cluster in settings.clusters
             for target in cluster.targets
         ]
+        self._watched = {one.target: one for one in configured}  # changed by the scheduler only
+        self._leaving: dict[Target, _Watched] = {}  # guarded by the lock
+        self._discovered: queue.SimpleQueue[Discovered] = queue.SimpleQueue()
+        self._uncertain: set[tuple[str, str]] = set()  # cluster and job: not all may be known
         self._waiting: queue.SimpleQueue[_Watched | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        count = min(settings.producers.scrape_threads, len(self._watched))
         self._scheduler = Supervised("scrape-ticks", self._schedule, self._stopping)
-        self._workers = [
-            Supervised(f"scrape-{number}", self._work, self._stopping) for number in range(count)
-        ]
+        self._threads_max = settings.producers.scrape_threads
+        self._workers: list[Supervised] = []
+
+    def discover(self, discovered: Discovered) -> None:
+        """Take the discovered targets of one job in place of those before; from any thread."""
+        self._discovered.put(discovered)
 
     def start(self) -> None:
         """Report targets that were removed, and begin to scrape."""
-        if len(self._workers) < len(self._watched):
-            logger.warning(
-                "targets share threads targets=%d scrape_threads=%d",
-                len(self._watched),
-                len(self._workers),
-            )
-        for removed in self._checkpoint.removed(one.target for one in self._watched):
-            self._report_removed(removed)
-        for thread in (*self._workers, self._scheduler):
-            thread.start()
+        self._take_discovered()
+        for target in self._reports.unwatched(self._watched):
+            if (target.cluster, target.job) not in self._uncertain:
+                self._reports.remove(target, UNCONFIGURED, self._clock.now_ms())
+        self._staff()
+        self._scheduler.start()
 
     def stop(self, *, wait_s: float) -> None:
         """Plan no more; give the scrapes in flight `wait_s` of wall time, then end them."""
@@ -99,45 +119,103 @@ class Scraping:
         until_s = time.monotonic() + wait_s
         ended = [worker.join(max(0.0, until_s - time.monotonic())) for worker in self._workers]
         if not all(ended):
-            for watched in self._watched:
+            with self._lock:
+                leaving = list(self._leaving.values())
+            for watched in (*self._watched.values(), *leaving):
                 watched.endpoint.abort()
             for worker in self._workers:
                 worker.join(max(0.1, until_s + 0.5 - time.monotonic()))
-        for watched in self._watched:
+        for watched in self._watched.values():
             if not watched.turn.running:
                 watched.endpoint.close()
-        self._save()
+        self._reports.save()
 
     def check(self) -> None:
         """Raise what ended one of the threads before `stop` was called."""
         for thread in (self._scheduler, *self._workers):
             thread.check()
 
-    def _save(self) -> None:
-        """Save sequences; a full disk must not end scraping, numbers may then come twice."""
-        try:
-            self._checkpoint.save()
-        except OSError as error:
-            self._telemetry.count(Metric.ERRORS, kind="checkpoint")
-            if not self._unsaved:
-                logger.error("sequences not saved error=%s", error)
-            self._unsaved = True
-        else:
-            self._unsaved = False
+    def _staff(self) -> None:
+        """Start a thread for each target that has none, up to the maximum."""
+        wanted = min(self._threads_max, len(self._watched))
+        while len(self._workers) < wanted:
+            worker = Supervised(f"scrape-{len(self._workers)}", self._work, self._stopping)
+            worker.start()
+            self._workers.append(worker)
+        if wanted < len(self._watched):
+            logger.warning(
+                "targets share threads targets=%d scrape_threads=%d", len(self._watched), wanted
+            )
 
     def _schedule(self) -> None:
         while not self._stopping.is_set():
+            if self._take_discovered():
+                self._staff()
             now_ms = self._clock.now_ms()
-            found = [(one, self._due(one, now_ms)) for one in self._watched]
-            self._save()
+            found = [(one, self._due(one, now_ms)) for one in self._watched.values()]
+            self._reports.save()
             for watched, attempts in found:
                 if attempts:
                     self._call(watched, attempts)
             self._stopping.wait(min(SLEEP_MAX_S, self._until_next_s()))
 
     def _until_next_s(self) -> float:
-        next_ms = min((watched.next_tick_ms for watched in self._watched), default=0)
+        next_ms = min((watched.next_tick_ms for watched in self._watched.values()), default=0)
         return self._clock.wall_s(next_ms - self._clock.now_ms()) if next_ms else SLEEP_MAX_S
+
+    def _take_discovered(self) -> bool:
+        """Add and drop targets as they were discovered; tell whether that changed any."""
+        before = set(self._watched)
+        while not self._discovered.empty():
+            found = self._discovered.get()
+            there = {
+                Target(found.cluster, one.job, one.instance, one.path): one for one in found.targets
+            }
+            self._add(there, found.credentials)
+            if found.certain:
+                self._uncertain.discard((found.cluster, found.job))
+                self._drop(found, there)
+            else:
+                self._uncertain.add((found.cluster, found.job))
+        return set(self._watched) != before
+
+    def _add(self, there: dict[Target, TargetSettings], credentials: Credentials | None) -> None:
+        """Begin to scrape what is new; what is still leaving is new when it is told again."""
+        now_ms = self._clock.now_ms()
+        with self._lock:
+            new = [one for one in there if one not in self._watched and one not in self._leaving]
+        for target in new:
+            logger.info("target=%s discovered", target)
+            self._watched[target] = _watched(
+                target, there[target], now_ms, credentials, configured=False
+            )
+
+    def _drop(self, found: Discovered, there: Iterable[Target]) -> None:
+        """Remove what the API server no longer lists, also what an earlier run left behind."""
+        now_ms = self._clock.now_ms()
+        with self._lock:
+            busy = set(self._leaving)
+        for target in self._reports.unwatched({*self._watched, *busy}):
+            if (target.cluster, target.job) == (found.cluster, found.job):
+                self._reports.remove(target, GONE, now_ms)
+        for target, watched in list(self._watched.items()):
+            ours = (target.cluster, target.job) == (found.cluster, found.job)
+            if not ours or watched.configured or target in there:
+                continue
+            del self._watched[target]
+            with self._lock:
+                idle = watched.turn.idle
+                if not idle:
+                    self._leaving[target] = watched
+            if idle:
+                self._part(watched)
+
+    def _part(self, watched: _Watched) -> None:
+        """Report that a target was removed; nobody works on it any more."""
+        watched.endpoint.close()
+        self._reports.remove(watched.target, GONE, self._clock.now_ms())
+        with self._lock:
+            self._leaving.pop(watched.target, None)
 
     def _due(self, watched: _Watched, now_ms: int) -> list[Attempt]:
         """Return the attempts of the ticks of one target that have come, numbered."""
@@ -155,10 +233,8 @@ class Scraping:
             self._telemetry.count(Metric.LIMIT_HITS, limit="scrape_threads")
 
     def _attempt(self, watched: _Watched, tick_ms: int) -> Attempt:
-        target, labels = watched.target, watched.settings.labels
-        interval_ms = watched.plan.interval_ms
-        sequence = self._checkpoint.next_sequence(target, labels, interval_ms)
-        return Attempt(target, labels, tick_ms, interval_ms, sequence, self._generation)
+        labels, interval_ms = watched.settings.labels, watched.plan.interval_ms
+        return self._reports.attempt(watched.target, labels, tick_ms, interval_ms)
 
     def _work(self) -> None:
         while watched := self._waiting.get():
@@ -172,7 +248,7 @@ class Scraping:
             self._land(watched)
 
     def _run(self, watched: _Watched, turn: Turn) -> None:
-        self._skip(turn)
+        self._reports.skip(turn)
         if turn.attempt is None:
             raise AssertionError(f"{watched.target} waited for nothing")
         if self._stopping.is_set():
@@ -181,78 +257,46 @@ class Scraping:
             timeout_ms = watched.settings.timeout_s * 1000
             scraped = self._scraper.scrape(watched.endpoint, turn.attempt, timeout_ms)
         self._note(watched, scraped)
-        self._send(turn.attempt, scraped)
+        self._reports.send(turn.attempt, scraped)
 
     def _land(self, watched: _Watched) -> None:
         """Report the ticks that passed meanwhile, then allow the next scrape."""
         while True:
             with self._lock:
                 turn, watched.turn = watched.turn, RUNNING if watched.turn.passed else IDLE
+                leaves = self._leaving.get(watched.target) is watched
             if not turn.passed:
-                return
-            self._skip(turn)
-
-    def _skip(self, turn: Turn) -> None:
-        """Report the ticks that passed without a request."""
-        for passed in turn.passed:
-            scraped = self._scraper.unasked(passed.attempt, Outcome.SKIPPED, passed.reason)
-            self._send(passed.attempt, scraped)
+                break
+            self._reports.skip(turn)
+        if leaves:
+            self._part(watched)
 
     def _note(self, watched: _Watched, scraped: Scraped) -> None:
         outcome = scraped.verdict.outcome
+        if watched.credentials and outcome in REFUSED:
+            watched.credentials.refused()
         if outcome is not watched.outcome:
             watched.outcome = outcome
             level = logging.INFO if outcome is Outcome.OK else logging.WARNING
             reason = scraped.verdict.reason
             logger.log(level, "target=%s outcome=%s reason=%s", watched.target, outcome, reason)
 
-    def _report_removed(self, removed: Removed) -> None:
-        target, known = removed.target, removed.known
-        sequence = self._checkpoint.next_sequence(target, known.labels, known.interval_ms)
-        self._save()
-        now_ms = self._clock.now_ms()
-        attempt = Attempt(
-            target, known.labels, now_ms, known.interval_ms, sequence, self._generation
-        )
-        scraped = self._scraper.unasked(attempt, Outcome.REMOVED, "no longer configured")
 
-        def forget(error: Exception | None) -> None:
-            if error is None:
-                self._checkpoint.forget(target)
-
-        logger.info("target=%s outcome=%s", target, Outcome.REMOVED)
-        self._send(attempt, scraped, forget)
-
-    def _send(
-        self,
-        attempt: Attempt,
-        scraped: Scraped,
-        on_delivery: Callable[[Exception | None], None] | None = None,
-    ) -> None:
-        try:
-            for chunk in scraped.chunks:
-                self._sender.send(
-                    TopicName.SCRAPES,
-                    cluster=attempt.target.cluster,
-                    key=attempt.target.key,
-                    value=chunk.value,
-                    headers=_headers(chunk.envelope),
-                    on_delivery=on_delivery,
-                )
-        except BrokerError as error:
-            self._telemetry.count(Metric.RECORDS_DROPPED, reason="not_queued")
-            logger.error("record lost target=%s error=%s", attempt.target, error)
-
-
-def _headers(envelope: ScrapeEnvelope) -> list[tuple[str, bytes]]:
-    return [
-        (Header.LAYOUT, f"{envelope.layout:016x}".encode()),
-        (Header.CHUNK, f"{envelope.chunk}/{envelope.chunks}".encode()),
-        (Header.TICK_MS, str(envelope.tick_ms).encode()),
-        (Header.OUTCOME, envelope.outcome.encode()),
-    ]
-
-
-def _watched(target: Target, settings: TargetSettings, now_ms: int) -> _Watched:
+def _watched(
+    target: Target,
+    settings: TargetSettings,
+    now_ms: int,
+    credentials: Credentials | None = None,
+    *,
+    configured: bool = True,
+) -> _Watched:
     planned = plan(target, round(settings.interval_s * 1000))
-    return _Watched(target, settings, planned, Endpoint(settings), planned.next_tick_ms(now_ms))
+    return _Watched(
+        target,
+        settings,
+        planned,
+        Endpoint(settings, credentials),
+        planned.next_tick_ms(now_ms),
+        credentials,
+        configured,
+    )

@@ -1,4 +1,4 @@
-"""Start the watches. In: clusters with a kubeconfig. Out: their changes in `changes`.
+"""Start the watches. In: clusters whose API server we can ask. Out: their changes in `changes`.
 
 The rule this file owns: which kinds are watched, one thread per cluster and kind, one budget per
 cluster. Cost for an API server: one paged LIST at the first start and after each 410, one open
@@ -10,7 +10,8 @@ import threading
 import time
 from typing import Final
 
-from producers.budget import Budget
+from producers.access import access
+from producers.budget import Budgets
 from producers.kube import Connection
 from producers.listwatch import Resource, Watch
 from producers.seen import Seen
@@ -51,25 +52,21 @@ class Watches:
 def start_watches(
     settings: Settings,
     sender: Sender,
+    *,
     clock: Clock,
     telemetry: Telemetry,
+    budgets: Budgets,
     stop: threading.Event,
 ) -> Watches:
-    """Watch every cluster that has a kubeconfig, until `stop` is set.
+    """Watch every cluster whose API server we can ask, until `stop` is set.
 
     Raises:
         ConfigError: a kubeconfig cannot be used.
     """
 
     def watch(number: int, cluster: ClusterSettings) -> Watch:
-        assert cluster.kubeconfig is not None
         connection = Connection(
-            cluster.kubeconfig,
-            cluster.context,
-            setting=f"clusters.{number}.kubeconfig",
-            owner=OWNER,
-            budget=Budget(cluster.id, settings.producers, clock, telemetry),
-            clock=clock,
+            access(number, cluster), owner=OWNER, budget=budgets.of(cluster.id), clock=clock
         )
         file = settings.data / "producers" / "watches" / f"{cluster.id}.{LEASES.name}.json"
         return Watch(
@@ -83,6 +80,4 @@ def start_watches(
             stop=stop,
         )
 
-    return Watches(
-        [watch(n, cluster) for n, cluster in enumerate(settings.clusters) if cluster.kubeconfig]
-    )
+    return Watches([watch(n, one) for n, one in enumerate(settings.clusters) if one.asks])

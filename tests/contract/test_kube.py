@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
+from producers.access import Access
 from producers.answers import Ended
 from producers.budget import Budget
 from producers.core.watching import Signal
@@ -53,14 +54,8 @@ def connect(tmp_path: Path) -> Connect:
 
 def connection(kubeconfig: Path, clock: Clock) -> Connection:
     budget = Budget("c", ProducersSettings(), clock, Telemetry("producers"))
-    return Connection(
-        kubeconfig,
-        None,
-        setting="clusters.0.kubeconfig",
-        owner="test",
-        budget=budget,
-        clock=clock,
-    )
+    access = Access(kubeconfig, None, "clusters.0.kubeconfig")
+    return Connection(access, owner="test", budget=budget, clock=clock)
 
 
 def kubeconfig(cluster: dict[str, Any], user: dict[str, Any]) -> str:
@@ -114,13 +109,13 @@ def test_a_token_file_that_was_rotated_is_read_again_after_a_401(
     api: FakeApi, connect: Connect, tmp_path: Path
 ) -> None:
     token = tmp_path / "token"
-    token.write_text("first")
+    token.write_text("first\n")
     connection = connect(api.url, tokenFile=str(token))
     asks_for(api, "first")
     assert ask(connection)
 
     for rotated in ("second", "third"):
-        token.write_text(rotated)
+        token.write_text(f"{rotated}\n")
         asks_for(api, rotated)
         assert Signal.DENIED is refused(connection)
         assert ask(connection)

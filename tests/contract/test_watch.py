@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from producers.budget import Budgets
 from producers.watch import Watches, start_watches
 from schemas.clock import Clock, ClockWriter, wall_ms
 from schemas.errors import BrokerError, ConfigError
@@ -51,8 +52,15 @@ class Watching:
         cluster = ClusterSettings(id="rehearsal", kubeconfig=self._kubeconfig)
         settings = Settings(data=self.embedded.settings.data, clusters=[cluster])
         self._stop = threading.Event()
+        telemetry = self.embedded.telemetry
+        budgets = Budgets(settings.producers, self._clock, telemetry)
         self._watches = start_watches(
-            settings, self.embedded.sender, self._clock, self.embedded.telemetry, self._stop
+            settings,
+            self.embedded.sender,
+            clock=self._clock,
+            telemetry=telemetry,
+            budgets=budgets,
+            stop=self._stop,
         )
 
     def stop(self) -> float:

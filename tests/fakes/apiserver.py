@@ -1,11 +1,13 @@
 """A small API server for one kind, exact in its protocol, that fails as it is told to.
 
-In: how it shall answer LISTs and watches from now on. Out: HTTP on loopback, and every request it
-got. Rule: bodies, codes and the framing of streams are those of a real server (see the captures in
-`../shared/fixtures/cluster/http`); state changes only by `put` and `delete`, each with a version.
+In: how it shall answer LISTs and watches from now on, and what else it shall serve. Out: HTTP on
+loopback, and every request for its kind. Rule: bodies, codes and the framing of streams are those
+of a real server (see the captures in `../shared/fixtures/cluster/http`); state changes only by
+`put` and `delete`, each with a version.
 """
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +38,7 @@ class FakeApi:
         self.asked: list[Asked] = []
         self.lists: Callable[[Handler, dict[str, str]], None] | None = None
         self.watches: Callable[[Handler, dict[str, str]], None] | None = None
+        self.others: dict[str, Callable[[Handler, dict[str, str]], None]] = {}  # by path
         self.page_objects = 500
         self._version = 1_000
         self._objects: dict[str, JsonObject] = {}
@@ -115,9 +118,15 @@ class Handler(BaseHTTPRequestHandler):
     server: "_Server"
 
     def do_GET(self) -> None:
+        if not self.server.alive():  # connections outlive the listener
+            self.close_connection = True
+            return
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         api, watch = self.server.api, query.get("watch") == "true"
+        if other := api.others.get(parts.path):
+            other(self, query)
+            return
         assert parts.path == LEASES, parts.path
         api.asked.append(Asked(watch, query, self.headers["User-Agent"]))
         try:
@@ -131,9 +140,11 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def json(self, code: int, value: JsonObject, **headers: str) -> None:
-        body = json.dumps(value).encode()
+        self.answer(code, json.dumps(value).encode(), "application/json", **headers)
+
+    def answer(self, code: int, body: bytes, content_type: str, **headers: str) -> None:
         self.send_response(code)
-        for name, text in {"Content-Type": "application/json", **headers}.items():
+        for name, text in {"Content-Type": content_type, **headers}.items():
             self.send_header(name.replace("_", "-"), text)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -170,9 +181,20 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, api: FakeApi) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.api, self._alive = api, True
+    def __init__(self, api: FakeApi, tls: ssl.SSLContext | None, port: int) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.api, self._alive, self._tls = api, True, tls
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Make TLS in the thread of the connection."""
+        if self._tls is None:
+            super().finish_request(request, client_address)
+            return
+        with self._tls.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay quiet: the other side may go at any moment."""
 
     def alive(self) -> bool:
         return self._alive
@@ -184,10 +206,10 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(api: FakeApi) -> Iterator[None]:
-    """Serve on a free port of loopback."""
-    server = _Server(api)
-    api.url = f"http://127.0.0.1:{server.server_port}"
+def serving(api: FakeApi, tls: ssl.SSLContext | None = None, *, port: int = 0) -> Iterator[None]:
+    """Serve on a port of loopback, a free one by default."""
+    server = _Server(api, tls, port)
+    api.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

@@ -29,16 +29,24 @@ def test_a_target_that_left_the_configuration_is_known_until_it_is_forgotten(
 ) -> None:
     numbered(Checkpoint(tmp_path), ETCD, SLIS, OTHER)
     checkpoint = Checkpoint(tmp_path)
-    removed = checkpoint.removed([ETCD])
-    assert [SLIS, OTHER] == [one.target for one in removed]
-    assert ({"zone": "a"}, 15_000, 1) == (
-        removed[0].known.labels,
-        removed[0].known.interval_ms,
-        removed[0].known.sequence,
+    assert [SLIS, OTHER] == checkpoint.removed([ETCD])
+    known = checkpoint.known(SLIS)
+    assert known and ({"zone": "a"}, 15_000, 1) == (
+        known.labels,
+        known.interval_ms,
+        known.sequence,
     )
-    checkpoint.forget(OTHER)
+    checkpoint.forget(OTHER, 1)
     checkpoint.save()
-    assert [SLIS] == [one.target for one in Checkpoint(tmp_path).removed([ETCD])]
+    assert [SLIS] == Checkpoint(tmp_path).removed([ETCD])
+
+
+def test_a_target_that_was_removed_and_is_there_again_is_not_forgotten(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    (removal,) = numbered(checkpoint, ETCD)
+    numbered(checkpoint, ETCD)
+    checkpoint.forget(ETCD, removal)
+    assert [3] == numbered(checkpoint, ETCD)
 
 
 def test_a_file_that_cannot_be_read_begins_anew(tmp_path: Path) -> None:
