@@ -12,7 +12,7 @@ deleted, not when they fail, and are gone at once.
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -138,14 +138,6 @@ def server_name(server: str, told: str | None) -> str:
     """
     host = urlsplit(server).hostname or ""
     return told or (API_SERVER_NAME if _ip(host) or not host else host)
-
-
-def by_job(found: Iterable[Instance]) -> Mapping[str, list[Instance]]:
-    """Return instances by their job."""
-    jobs: dict[str, list[Instance]] = {}
-    for one in found:
-        jobs.setdefault(one.job, []).append(one)
-    return jobs
 
 
 def _targets(

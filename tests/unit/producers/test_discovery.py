@@ -10,7 +10,6 @@ import pytest
 from producers.core.discovery import (
     ABSENT_MS,
     Instance,
-    by_job,
     instances,
     merged,
     server_name,
@@ -257,7 +256,3 @@ def test_the_name_in_certificates_is_the_one_that_was_checked_so_far(
     url: str, told: str | None, expected: str
 ) -> None:
     assert expected == server_name(url, told)
-
-
-def test_instances_are_told_apart_by_job() -> None:
-    assert {"apiserver": [A, B], "coredns": [POD]} == by_job([A, POD, B])

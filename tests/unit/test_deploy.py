@@ -1,0 +1,93 @@
+"""What planewatch is allowed in a cluster is what it asks for, and only reading."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from producers.core.discovery import SLIS_PATH
+from producers.discovery import SLICES
+from producers.watch import LEASES
+from schemas.discovery import WELL_KNOWN
+from schemas.identity import METRICS_PATH
+
+FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
+READING = {"get", "list", "watch"}
+
+
+def objects() -> list[dict[str, Any]]:
+    """Every object that `kubectl apply -k` makes."""
+    kustomization = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+    files = [FOLDER / name for name in kustomization["resources"]]
+    return [one for file in files for one in yaml.safe_load_all(file.read_text())]
+
+
+def roles() -> list[dict[str, Any]]:
+    return [one for one in objects() if one["kind"] in {"Role", "ClusterRole"}]
+
+
+def allowed(path: str, verb: str) -> bool:
+    """Tell whether a request is allowed, by the path of a resource of a namespace or another."""
+    if not path.startswith("/apis/"):
+        return any(
+            path in rule.get("nonResourceURLs", ()) and verb in rule["verbs"]
+            for role in roles()
+            for rule in role["rules"]
+        )
+    _, group, _, _, namespace, resource, *name = path.strip("/").split("/")
+    return any(
+        role["metadata"].get("namespace") == namespace
+        and group in rule["apiGroups"]
+        and resource in rule["resources"]
+        and verb in rule["verbs"]
+        and rule.get("resourceNames", name) == name
+        for role in roles()
+        for rule in role["rules"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "verb"),
+    [
+        (METRICS_PATH, "get"),
+        (SLIS_PATH, "get"),
+        (f"{SLICES.format('default')}/{WELL_KNOWN['apiserver'].service}", "get"),
+        (SLICES.format(WELL_KNOWN["coredns"].namespace), "list"),
+        (LEASES.path, "list"),
+        (LEASES.path, "watch"),
+    ],
+)
+def test_what_is_asked_for_is_allowed(path: str, verb: str) -> None:
+    assert allowed(path, verb)
+
+
+@pytest.mark.parametrize(
+    ("path", "verb"),
+    [
+        (SLICES.format("default"), "list"),
+        (f"{SLICES.format('default')}/web", "get"),
+        (SLICES.format("kube-system"), "watch"),
+        ("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", "list"),
+        ("/debug/pprof", "get"),
+    ],
+)
+def test_what_is_not_asked_for_is_not_allowed(path: str, verb: str) -> None:
+    assert not allowed(path, verb)
+
+
+def test_nothing_is_written_no_secret_is_read_and_no_wildcard_hides_either() -> None:
+    rules = [rule for role in roles() for rule in role["rules"]]
+    assert rules
+    for rule in rules:
+        assert set(rule["verbs"]) <= READING
+        assert "secrets" not in rule.get("resources", ())
+        assert not any("*" in word for words in rule.values() for word in words)
+
+
+def test_each_role_is_bound_to_the_one_account() -> None:
+    bindings = [one for one in objects() if one["kind"].endswith("Binding")]
+    account = [{"kind": "ServiceAccount", "name": "planewatch", "namespace": "planewatch"}]
+    assert all(one["subjects"] == account for one in bindings)
+    bound = {(one["roleRef"]["kind"], one["metadata"].get("namespace")) for one in bindings}
+    assert {(one["kind"], one["metadata"].get("namespace")) for one in roles()} == bound
