@@ -113,10 +113,10 @@ class Scraping:
     def stop(self, *, wait_s: float) -> None:
         """Plan no more; give the scrapes in flight `wait_s` of wall time, then end them."""
         self._stopping.set()
-        self._scheduler.join()
+        until_s = time.monotonic() + wait_s
+        self._scheduler.join(wait_s)  # it waits for Kafka where it reports a removal
         for _ in self._workers:
             self._waiting.put(None)
-        until_s = time.monotonic() + wait_s
         ended = [worker.join(max(0.0, until_s - time.monotonic())) for worker in self._workers]
         if not all(ended):
             with self._lock:

@@ -216,6 +216,37 @@ def test_the_stage_ends_when_one_of_its_threads_has_ended(
     assert run.find(stages.settings, run.PRODUCERS) is None
 
 
+def test_what_was_discovered_is_scraped_though_the_api_server_is_away(
+    tmp_path: Path, broker: EmbeddedBroker, server: Server
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        "{clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], current-context: x, "
+        "users: [{name: u, user: {token: t}}], "
+        "contexts: [{name: x, context: {cluster: c, user: u}}]}"
+    )
+    cluster = {"id": "c1", "kubeconfig": str(kubeconfig), "discovery": {"interval_s": INTERVAL_S}}
+    stages = Stages(tmp_path / "data", {"clusters": [cluster]})
+    run.announce(
+        stages.settings, run.BROKER, bootstrap=broker.bootstrap, incarnation=broker.incarnation
+    )
+    known = stages.data / "producers" / "discovery" / "c1.json"
+    known.parent.mkdir(parents=True)
+    known.write_text(
+        f'{{"instances": [{{"job": "coredns", "address": "127.0.0.1", "port": {server.port}}}]}}'
+    )
+    stages.start("producers")
+    wait_for(3, server)
+    began_s = time.monotonic()
+    assert 0 == stages.stop("producers"), stages.tail("producers")
+    assert time.monotonic() - began_s < STOP_S_MAX
+    found = envelopes(broker, f"127.0.0.1:{server.port}")
+    assert {"coredns"} == {one.job for one in found}
+    assert 3 <= sum(one.outcome is Outcome.OK for one in found)
+    assert Outcome.REMOVED not in {one.outcome for one in found}
+    assert "discovery cluster=c1 ended=failed" in stages.tail("producers")
+
+
 def test_a_stop_is_clean_while_the_broker_is_away(tmp_path: Path, server: Server) -> None:
     listed = [{"job": "etcd"} | target("i", server)]
     tree = {
