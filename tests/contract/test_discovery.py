@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from producers.budget import Budgets
+from producers.core.discovery import ABSENT_MS
 from producers.discoveries import Discoveries, start_discoveries
 from producers.discovery import SLICES
 from producers.scraping import Scraping
@@ -295,12 +296,17 @@ def test_an_api_server_that_is_no_longer_listed_is_watched_for_a_quarter_of_an_h
     plane = producers.plane
     producers.start()
     producers.scraped()
-    plane.servers = ["127.0.0.2"]  # nobody is there
+    gone_ms = producers.clock.now_ms()
+    plane.servers = ["127.0.0.2"]
     until(lambda: len({one.instance for one in producers.records()}) == 2)
-    time.sleep(3 * MINUTE_S)
-    assert [] == removals(producers.scraped())
+    producers.writer.set_speed(10 * SPEED)
+    until(lambda: bool(removals(producers.records())))
 
-    until(lambda: removals(producers.records()) == [plane.instance])
+    ours = [one for one in producers.records() if one.instance == plane.instance]
+    assert [plane.instance] == removals(producers.records())
+    assert Outcome.REMOVED is ours[-1].outcome
+    assert ours[-1].tick_ms >= gone_ms + ABSENT_MS
+    assert 10 <= sum(one.tick_ms > gone_ms for one in ours)
 
 
 def test_requests_are_few_and_constant(producers: Producers) -> None:
