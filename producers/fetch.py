@@ -29,6 +29,7 @@ from urllib3.exceptions import (
 )
 
 from producers.core.credentials import Identity
+from producers.core.formats import ACCEPT, is_protobuf
 from producers.core.outcomes import Verdict, verdict
 from producers.dialing import PlainConnection, TlsConnection, Watchdog
 from schemas.records import Outcome
@@ -40,8 +41,7 @@ SAID_BYTES_MAX: Final = 2_000  # read of an error's body; shorter ones leave the
 GZIP_WINDOW: Final = 31
 
 HEADERS: Final = {
-    "Accept": "text/plain;version=0.0.4",
-    "Accept-Encoding": "gzip",
+    "Accept": ACCEPT,
     "User-Agent": f"planewatch/{version('planewatch')} (scrape)",
 }
 
@@ -55,6 +55,7 @@ class Answer:
     body: bytes  # inflated; of an error, its beginning
     whole: bool  # False: the body went on beyond its maximum
     process_start_s: str | None
+    content_type: str = ""
 
 
 class FetchError(Exception):
@@ -91,6 +92,7 @@ class Endpoint:
         self._presented = self._tls  # with what the connection was made
         self._watchdog: Watchdog | None = None
         self._aborted = threading.Event()
+        self._encoding = "gzip"
 
     def get(self, *, timeout_s: float, body_bytes_max: int) -> Answer:
         """Return the answer of the endpoint; costs it one request.
@@ -98,7 +100,7 @@ class Endpoint:
         Raises:
             FetchError: no complete answer came in `timeout_s` of wall time.
         """
-        headers = HEADERS | self._authorization()
+        headers = HEADERS | {"Accept-Encoding": self._encoding} | self._authorization()
         with Watchdog(timeout_s) as watchdog:
             self._watchdog = watchdog
             try:
@@ -140,7 +142,10 @@ class Endpoint:
             if room < 0:
                 self.close()
                 break
-        return Answer(response.status, "", b"".join(pieces), room >= 0, start)
+        content_type = response.headers.get("Content-Type", "")
+        # To compress protobuf costs a server more than to send it; text is six times as long.
+        self._encoding = "identity" if is_protobuf(content_type) else "gzip"
+        return Answer(response.status, "", b"".join(pieces), room >= 0, start, content_type)
 
     def _respond(self, headers: dict[str, str], watchdog: Watchdog) -> BaseHTTPResponse:
         """Send the request and return the answer up to its body."""

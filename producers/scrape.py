@@ -18,9 +18,9 @@ from producers.core.attempts import (
 from producers.core.chunks import Chunk, encode_chunks
 from producers.core.columns import NO_ROWS, Columns
 from producers.core.exposition import Exposition
+from producers.core.formats import BodyReader
 from producers.core.keys import Keys
 from producers.core.outcomes import Verdict, of_body, of_status, verdict
-from producers.core.text import TextReader
 from producers.fetch import Answer, Endpoint, FetchError
 from schemas.clock import Clock
 from schemas.identity import Target
@@ -46,7 +46,7 @@ class Scraper:
     def __init__(self, limits: ProducersSettings, clock: Clock, telemetry: Telemetry) -> None:
         self._limits, self._clock, self._telemetry = limits, clock, telemetry
         self._keys = Keys(limits.parsed_keys_max)
-        self._readers: dict[Target, TextReader] = {}
+        self._readers: dict[Target, BodyReader] = {}
         self._parsing = threading.Lock()  # the keys are shared, and Python parses on one core
 
     def scrape(self, endpoint: Endpoint, attempt: Attempt, timeout_ms: float) -> Scraped:
@@ -107,11 +107,15 @@ class Scraper:
 
     def _parse(self, answer: Answer, target: Target) -> Exposition:
         with self._parsing:
-            reader = self._readers.setdefault(target, TextReader())
+            reader = self._readers.setdefault(target, BodyReader())
             if self._keys.trim():
                 self._telemetry.count(Metric.LIMIT_HITS, limit="parsed_keys_max")
             return reader.read(
-                answer.body, self._keys, samples_max=self._limits.series_max, whole=answer.whole
+                answer.body,
+                answer.content_type,
+                self._keys,
+                samples_max=self._limits.series_max,
+                whole=answer.whole,
             )
 
     def _count(self, attempt: Attempt, ending: Ending) -> None:

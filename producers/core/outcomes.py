@@ -71,5 +71,6 @@ def _odd(exposition: Exposition) -> str:
         (exposition.unreadable, f"unreadable lines, the first: {exposition.example}"),
         (exposition.duplicates, "samples given again"),
         (exposition.negative, "histograms with a falling bucket"),
+        (exposition.natives, "histograms without classic buckets, kept as count and sum"),
     ]
     return "; ".join(f"{count} {what}" for count, what in found if count)

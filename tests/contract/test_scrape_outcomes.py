@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from producers.broker import EmbeddedBroker
+from producers.core.formats import ACCEPT
 from producers.core.schedule import plan
 from producers.run import observe
 from schemas import run
@@ -24,6 +25,7 @@ from schemas.partition import partition_of
 from schemas.records import Outcome, ScrapeEnvelope
 from schemas.settings import KafkaSettings, Settings
 from schemas.topics import TopicName, full_name
+from tests.delimited import delimited
 from tests.services.misbehaving import (
     Behaviour,
     Server,
@@ -56,11 +58,28 @@ NO_LENGTH = b"HTTP/1.0 200 OK\r\n\r\n"
 LOGIN = b"<!DOCTYPE html>\n<html>Login</html>\n"
 ELSEWHERE = "Location: http://127.0.0.1:1/"
 
+PROTOBUF = "Content-Type: " + ACCEPT.split(";q=")[0]
+MESSAGES = delimited(BODY)
+
+
+def negotiating(connection: socket.socket, request: bytes) -> None:
+    """Answer in protobuf who prefers it, compressed who asks for that."""
+    if b"Accept: application/vnd.google.protobuf;" not in request:
+        connection.sendall(OK)
+    elif b"Accept-Encoding: gzip" in request:
+        connection.sendall(response("200 OK", gzip.compress(MESSAGES), PROTOBUF, GZIP))
+    else:
+        connection.sendall(response("200 OK", MESSAGES, PROTOBUF))
+
+
 ANSWERS: dict[str, tuple[Behaviour, Outcome]] = {
     "good": (answering(OK), Outcome.OK),
     "good-gzip": (answering(response("200 OK", ZIPPED, GZIP)), Outcome.OK),
     "good-gzip-two-members": (answering(response("200 OK", TWO_MEMBERS, GZIP)), Outcome.OK),
     "good-chunked": (answering(CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)), Outcome.OK),
+    "good-protobuf": (negotiating, Outcome.OK),
+    "protobuf-but-text": (answering(response("200 OK", BODY, PROTOBUF)), Outcome.MALFORMED),
+    "cut-protobuf": (answering(response("200 OK", MESSAGES[:-9], PROTOBUF)), Outcome.TRUNCATED),
     "good-until-closed": (cutting(NO_LENGTH + BODY), Outcome.OK),
     "status-401": (answering(response("401 Unauthorized", b"Unauthorized")), Outcome.UNAUTHORIZED),
     "status-403": (
@@ -321,6 +340,16 @@ def test_what_fits_of_a_big_body_is_kept(world: World) -> None:
         assert len(values) > 1_000
 
 
+def test_the_same_is_said_in_protobuf(world: World) -> None:
+    text = world.records["good"][0]
+    told = [one for one in world.records["good-protobuf"] if one.envelope.outcome is Outcome.OK]
+    assert len(told) >= ATTEMPTS
+    for frame in told:
+        assert text.rows.equals(frame.rows)
+        assert (100, text.envelope.layout) == (frame.envelope.series, frame.envelope.layout)
+        assert len(MESSAGES) == frame.envelope.bytes
+
+
 def test_rows_are_those_of_the_body(world: World) -> None:
     for instance in ("good", "good-gzip", "good-chunked", "tls"):
         frame = world.records[instance][0]
@@ -357,7 +386,7 @@ def test_a_request_says_who_asks_for_what(world: World) -> None:
     head, *lines = world.servers["good"].requests[0].decode().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     assert "GET /metrics HTTP/1.1" == head
-    assert "text/plain;version=0.0.4" == headers["accept"]
+    assert ACCEPT == headers["accept"]
     assert "gzip" == headers["accept-encoding"]
     assert headers["user-agent"].startswith("planewatch/")
     assert headers["user-agent"].endswith(" (scrape)")
