@@ -210,13 +210,15 @@ class Discovery:
         if end.signal is self._news:
             return
         self._news = end.signal
-        good = end.signal is Signal.LISTED
-        logger.log(
-            logging.INFO if good else logging.WARNING,
-            "discovery cluster=%s ended=%s reason=%s; targets stay as they are known",
+        if end.signal is Signal.LISTED:
+            logger.info("discovery cluster=%s ended=%s", self._cluster.id, end.signal)
+            return
+        logger.warning(
+            "discovery cluster=%s ended=%s reason=%s: targets stay as they are known%s",
             self._cluster.id,
             end.signal,
             end.reason,
+            "; grant what deploy/kubernetes/rbac.yaml does" if end.signal is Signal.DENIED else "",
         )
 
     # --- disk ---
