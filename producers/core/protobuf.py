@@ -132,7 +132,7 @@ class _Known:
         self._signature, self._metrics = body.signature, body.metrics
         self._values = np.array(body.values, np.float64)
         self._places, self._samples, self._natives = where, samples, body.natives
-        self._fast = Repeated(body.metrics, body.shapes, body.starts)
+        self._fast = Repeated(body.metrics, body.shapes, body.starts, self._values)
 
     def again(self, body: bytes) -> Exposition | None:
         """Return what a body says that has the metrics of the one before; None where others."""

@@ -24,9 +24,15 @@ class Repeated:
     """What does not change in the metrics of a body; arrays and lists have an element for each."""
 
     def __init__(
-        self, metrics: Sequence[bytes], shapes: Sequence[Shape], starts: Sequence[int]
+        self,
+        metrics: Sequence[bytes],
+        shapes: Sequence[Shape],
+        starts: Sequence[int],
+        values: Floats,
     ) -> None:
-        """starts: where the numbers of each metric begin, in the order of `metricfamily.told`."""
+        """starts: where the numbers of each metric begin in `values`, in the order of
+        `metricfamily.told`.
+        """
         self._shapes = shapes
         self._starts = np.array(starts, np.int64)
         self._labels = np.fromiter(map(label_bytes, metrics), np.int64, len(metrics))
@@ -44,11 +50,13 @@ class Repeated:
             self._bounds[number, : len(bounds)] = bounds
         self._tails = [b""] * len(metrics)
         every = np.arange(len(metrics))
-        for rows, found in (self._values(metrics, every), self._histograms(metrics, every)):
-            self._same_tails(metrics, rows, found.tails)
+        rows, simple = self._values(metrics, every)
+        self._same_tails(metrics, rows, simple)
+        rows, found = self._histograms(metrics, every, values)
+        self._same_tails(metrics, rows, found)
 
     def read(self, metrics: Sequence[bytes], changed: Index, values: Floats) -> bool:
-        """Put the numbers of the changed metrics into `values`.
+        """Put the numbers of the changed metrics into `values`, which has those of before.
 
         False where one is no longer what it was; then some numbers are in their places, some not.
         """
@@ -58,11 +66,11 @@ class Repeated:
         unread = np.zeros(len(metrics), np.bool_)
         unread[changed] = True
         rows, simple = self._values(metrics, changed)
-        same = simple.fits & self._same_tails(metrics, rows, simple.tails)
+        same = self._same_tails(metrics, rows, simple)
         values[self._starts[rows[same]]] = simple.values[same]
         unread[rows[same]] = False
-        rows, found = self._histograms(metrics, changed)
-        same = found.fits & self._same_tails(metrics, rows, found.tails)
+        rows, found = self._histograms(metrics, changed, values)
+        same = self._same_tails(metrics, rows, found)
         self._put(rows[same], found, same, values)
         unread[rows[same]] = False
         left = np.flatnonzero(unread).tolist()
@@ -73,19 +81,26 @@ class Repeated:
         here = [metrics[at] for at in rows]
         return rows, wire.read_values(here, self._labels[rows], self._tags[rows])
 
-    def _histograms(self, metrics: Sequence[bytes], among: Index) -> tuple[Index, wire.Histograms]:
+    def _histograms(
+        self, metrics: Sequence[bytes], among: Index, values: Floats
+    ) -> tuple[Index, wire.Histograms]:
         rows = among[self._is_histogram[among]]
-        rows = rows[np.argsort(-self._widths[rows], kind="stable")]
         here, widths = [metrics[at] for at in rows], self._widths[rows]
-        most = int(widths[0]) if len(rows) else 0
-        bounds = self._bounds[self._bounds_of[rows], :most]
-        return rows, wire.read_histograms(here, self._labels[rows], bounds, widths)
+        places = np.arange(int(widths.max(initial=0)))
+        bounds = self._bounds[self._bounds_of[rows], : len(places)]
+        at = np.minimum(self._starts[rows][:, None] + places, len(values) - 1)
+        before = values[at]
+        return rows, wire.read_histograms(here, self._labels[rows], bounds, widths, before)
 
-    def _same_tails(self, metrics: Sequence[bytes], rows: Index, ends: Index) -> Mask:
-        """Tell which metrics end as before; the others are known by their new end from now on."""
-        same = np.ones(len(rows), np.bool_)
-        for i, (at, end) in enumerate(zip(rows.tolist(), ends.tolist(), strict=True)):
-            tail = metrics[at][end:]
+    def _same_tails(
+        self, metrics: Sequence[bytes], rows: Index, found: wire.Values | wire.Histograms
+    ) -> Mask:
+        """Tell which metrics were read and end as before; others are known by their new end now."""
+        same = found.fits.copy()
+        ends = found.tails.tolist()
+        for i in np.flatnonzero(same).tolist():
+            at = int(rows[i])
+            tail = metrics[at][ends[i] :]
             if tail != self._tails[at]:
                 same[i], self._tails[at] = False, tail
         return same

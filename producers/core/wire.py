@@ -4,7 +4,8 @@ and bounds in common with known ones. Out: their numbers, and which messages are
 The rule this file owns: a message is read here only if it is written as Go's encoder writes it:
 labels, then the value with its fields in the order of their numbers, each once, then a tail that
 the caller compares. Every tag, length and bound is checked; all else is left to the decoder of
-protobuf.
+protobuf. Where the buckets of a histogram stand follows from how many bytes their counts took
+before: counts that need more now are left to the decoder, too.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from producers.core.columns import Floats, Index, Mask
 from schemas.records import Kind
+
+Words = NDArray[np.uint64]
 
 VALUE_TAGS: Final = {Kind.GAUGE: 0x12, Kind.COUNTER: 0x1A, Kind.UNTYPED: 0x2A}
 """Types whose metrics have one value, and the first byte of it."""
@@ -24,9 +28,9 @@ _COUNT_TAG: Final = 0x08  # of a histogram, and of a bucket
 _SUM_TAG: Final = 0x11
 _BUCKET_TAG: Final = 0x1A
 _BOUND_TAG: Final = 0x11
-_VARINT_BYTES_MAX: Final = 7  # numbers below 2^49: a double holds them
-_PADDING: Final = bytes(16)  # a read beyond the last message finds no tag
-_EIGHT: Final = np.arange(8)
+_BUCKET_BYTES: Final = 12  # without its count
+_HIGHEST_BITS: Final = np.uint64(0x8080808080808080)
+_PADDING: Final = bytes(32)  # a read beyond the last message finds no tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,52 +54,35 @@ class Histograms:
 
 
 class _Cursor:
-    """A place in each of many messages, moved in the first `rows` of them at once."""
+    """A place in each of many messages, moved in all of them at once."""
 
     def __init__(self, metrics: Sequence[bytes], begin: Index) -> None:
         lengths = np.fromiter(map(len, metrics), np.int64, len(metrics))
         self.ends = np.cumsum(lengths)
         self.starts = self.ends - lengths
-        self.every = self.starts + begin
+        self.at = self.starts + begin
         self.fits = np.ones(len(metrics), np.bool_)  # what was read so far was as expected
-        self.rows = len(metrics)
-        self._bytes = np.frombuffer(b"".join(metrics) + _PADDING, np.uint8)
-        self._last = len(self._bytes) - len(_EIGHT)
-
-    @property
-    def at(self) -> Index:
-        """The places of the rows that move."""
-        return self.every[: self.rows]
-
-    def check(self, met: Mask) -> None:
-        """Note which rows are as expected."""
-        self.fits[: self.rows] &= met
+        text = b"".join(metrics) + _PADDING
+        self._last = len(text) - len(_PADDING)
+        count = len(text) - 7
+        self._words = np.ndarray((count,), "<u8", text, strides=(1,))  # at each byte, the next 8
+        self._doubles = np.ndarray((count,), "<f8", text, strides=(1,))
 
     def tag(self, expected: int | Index) -> None:
         """Step over a byte."""
-        self.check(self._bytes[self.at] == expected)
+        self.fits &= (self._words[self.at] & 0xFF) == expected
         self._step(1)
 
     def varint(self) -> Index:
-        """Read a number of at most seven bytes."""
-        byte = self._bytes[self.at]
-        self._step(1)
-        number = (byte & 0x7F).astype(np.int64)
-        more = (byte >= 0x80).nonzero()[0]
-        for place in range(1, _VARINT_BYTES_MAX):
-            if not len(more):
-                return number
-            at = self.every[more]
-            byte = self._bytes[at]
-            number[more] |= (byte & 0x7F).astype(np.int64) << (7 * place)
-            self.every[more] = np.minimum(at + 1, self._last)
-            more = more[byte >= 0x80]
-        self.fits[more] = False
+        """Read a number of at most eight bytes."""
+        number, size, ended = _varint(self._words[self.at])
+        self.fits &= ended
+        self._step(size)
         return number
 
     def double(self) -> Floats:
         """Read eight bytes."""
-        found: Floats = self._bytes[self.at[:, None] + _EIGHT].view("<f8").ravel()
+        found: Floats = self._doubles[self.at]
         self._step(8)
         return found
 
@@ -104,10 +91,50 @@ class _Cursor:
         length = self.varint()
         return self.at + length
 
-    def _step(self, count: int) -> None:
-        at = self.at
-        at += count
-        np.minimum(at, self._last, out=at)
+    def buckets(self, bounds: Floats, widths: Index, before: Floats) -> Floats:
+        """Read the buckets of histograms, without exemplars; most of a body are buckets."""
+        sizes = _sizes(before)
+        ends = np.cumsum(_BUCKET_BYTES + sizes, axis=1)
+        at = np.minimum(self.at[:, None] + ends - _BUCKET_BYTES - sizes, self._last)
+        head = self._words[at]
+        counts, found, ended = _varint(self._words[at + 3])
+        at = np.minimum(at + 3 + sizes, self._last)
+        good = (head & 0xFF00FF) == _BUCKET_TAG | _COUNT_TAG << 16
+        good &= (head >> 8 & 0xFF) == (sizes + _BUCKET_BYTES - 2).astype(np.uint64)
+        good &= ended & (found == sizes)
+        good &= ((self._words[at] & 0xFF) == _BOUND_TAG) & (self._doubles[at + 1] == bounds)
+        beyond = np.arange(bounds.shape[1]) >= widths[:, None]
+        self.fits &= (good | beyond).all(axis=1)
+        if bounds.shape[1]:
+            last = np.take_along_axis(ends, np.maximum(widths - 1, 0)[:, None], axis=1)[:, 0]
+            self._step(np.where(widths > 0, last, 0))
+        return counts.astype(np.float64)
+
+    def _step(self, count: int | Index) -> None:
+        self.at = np.minimum(self.at + count, self._last)
+
+
+def _varint(words: Words) -> tuple[Index, Index, Mask]:
+    """Return the numbers that begin in the lowest bytes of words, their sizes, and which end there.
+
+    The byte without its highest bit is the last; what is above is cut off, then the groups of seven
+    bits are moved together, two, four and eight at a time.
+    """
+    last = ~words & _HIGHEST_BITS
+    last &= -last
+    upto = (last << 1) - 1
+    bits = words & upto & ~_HIGHEST_BITS
+    bits = bits & 0x007F007F007F007F | (bits & 0x7F007F007F007F00) >> 1
+    bits = bits & 0x00003FFF00003FFF | (bits & 0x3FFF00003FFF0000) >> 2
+    bits = bits & 0x000000000FFFFFFF | (bits & 0x0FFFFFFF00000000) >> 4
+    size = np.bitwise_count(upto).astype(np.int64) >> 3
+    return bits.astype(np.int64), size, last != 0
+
+
+def _sizes(numbers: Floats) -> Index:
+    """Return how many bytes whole numbers take as varints."""
+    bits = np.frexp(numbers)[1].astype(np.int64)
+    return np.maximum((bits + 6) // 7, 1)
 
 
 def read_values(metrics: Sequence[bytes], labels: Index, tags: Index) -> Values:
@@ -117,17 +144,17 @@ def read_values(metrics: Sequence[bytes], labels: Index, tags: Index) -> Values:
     end = cursor.end()
     cursor.tag(_DOUBLE_TAG)
     values = cursor.double()
-    cursor.check((cursor.at <= end) & (end == cursor.ends))
-    return Values(values, cursor.every - cursor.starts, cursor.fits)
+    cursor.fits &= (cursor.at <= end) & (end == cursor.ends)
+    return Values(values, cursor.at - cursor.starts, cursor.fits)
 
 
 def read_histograms(
-    metrics: Sequence[bytes], labels: Index, bounds: Floats, widths: Index
+    metrics: Sequence[bytes], labels: Index, bounds: Floats, widths: Index, before: Floats
 ) -> Histograms:
-    """Return what histograms say. They come widest first.
+    """Return what histograms say.
 
     labels: bytes of the labels. bounds: (metrics, most buckets), without +Inf; widths: how many of
-    them each has.
+    them each has; before: the cumulative counts that the buckets had before.
     """
     cursor = _Cursor(metrics, labels)
     cursor.tag(_HISTOGRAM_TAG)
@@ -136,16 +163,6 @@ def read_histograms(
     counts = cursor.varint()
     cursor.tag(_SUM_TAG)
     sums = cursor.double()
-    cumulative = np.zeros(bounds.shape)
-    for place in range(bounds.shape[1]):
-        cursor.rows = int(np.searchsorted(-widths, -place))  # those that are wider than `place`
-        cursor.tag(_BUCKET_TAG)
-        bucket_end = cursor.end()
-        cursor.tag(_COUNT_TAG)
-        cumulative[: cursor.rows, place] = cursor.varint()
-        cursor.tag(_BOUND_TAG)
-        cursor.check(cursor.double() == bounds[: cursor.rows, place])
-        cursor.check(cursor.at == bucket_end)  # no exemplar
-    cursor.rows = len(metrics)
-    cursor.check((cursor.at <= end) & (end == cursor.ends))
-    return Histograms(cumulative, sums, counts, cursor.every - cursor.starts, cursor.fits)
+    cumulative = cursor.buckets(bounds, widths, before)
+    cursor.fits &= (cursor.at <= end) & (end == cursor.ends)
+    return Histograms(cumulative, sums, counts, cursor.at - cursor.starts, cursor.fits)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.core import protobuf
+from producers.core import protobuf, repeated
 from producers.core.exposition import Exposition, parse
 from producers.core.keys import Keys
-from producers.core.metricfamily import CLASSES
+from producers.core.metricfamily import CLASSES, Told, told
 from producers.core.outcomes import of_body
 from producers.core.protobuf import ProtobufReader
 from producers.core.text import TextReader
@@ -124,6 +124,30 @@ def test_a_count_that_grows_is_no_reason_to_begin_anew(from_the_beginning: list[
         found = read(reader, body_of([family("h", 4, histogram(count, (1.0, 5)))]), keys)
         assert (5, count - 5) == found.rows[0].buckets
     assert 1 == len(from_the_beginning)
+
+
+def test_only_a_count_that_needs_more_bytes_is_decoded_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, keys = ProtobufReader(), Keys(10_000)
+    read(reader, body_of([family("h", 4, *map(grown, range(20)))]), keys)
+    decoded: list[bytes] = []
+
+    def noted(kind: Kind, metric: bytes) -> Told:
+        decoded.append(metric)
+        return told(kind, metric)
+
+    monkeypatch.setattr(repeated, "told", noted)
+    for more, expected in ((1, 0), (100, 1), (101, 0)):
+        decoded.clear()
+        metrics = [grown(i, 5 * more if i == 7 else more) for i in range(20)]
+        body = body_of([family("h", 4, *metrics)])
+        assert_same(reader, body, keys)
+        assert expected == len(decoded)
+
+
+def grown(i: int, more: int = 0) -> Any:
+    return histogram(3 + more, (0.1, 1 + more), (0.5, 2 + more), i=str(i))
 
 
 def test_a_process_that_began_anew_is_read_together_again(
