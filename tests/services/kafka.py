@@ -81,7 +81,7 @@ class KafkaBroker:
         self._config = self._home / "server.properties"
         lines = {
             **SETTINGS,
-            "log.dirs": str(self._home / "data"),
+            "log.dirs": str(self.data),
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller_port}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
@@ -106,10 +106,15 @@ class KafkaBroker:
         """What the broker printed: warnings and worse."""
         return self._home / "broker.log"
 
+    @property
+    def data(self) -> Path:
+        """The folder of its logs, one folder in it for each partition."""
+        return self._home / "data"
+
     def start(self, *jvm: str) -> float:
         """Start on the data that is there; return the seconds until clients are served."""
         began_s = time.monotonic()
-        if not (self._home / "data").exists():
+        if not self.data.exists():
             self._format()
         logging = f"-Dlog4j2.configurationFile={self._home}/log4j2.properties"
         self._process = process.start(
