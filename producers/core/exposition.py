@@ -139,7 +139,7 @@ class _Reader:
         self._kinds: dict[str, Kind] = {}
         self._sampled: set[str] = set()  # families whose type cannot be declared any more
         self._by_name: dict[bytes, Family] = {}  # until the next TYPE
-        self._family = Family("", Kind.UNTYPED)
+        self._family = keys.family("", Kind.UNTYPED)
 
     def read(self, lines: list[bytes], samples_max: int) -> bool:
         """Read `lines`; True if there were more samples than `samples_max`."""

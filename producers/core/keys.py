@@ -7,6 +7,7 @@ so a server that changes a TYPE is read anew.
 """
 
 import math
+from collections import Counter
 from typing import Final
 
 from producers.core.folding import Bounds, Part, Slot
@@ -28,8 +29,10 @@ PARTS_OF: Final = {
 class Family:
     """One metric family of one type, and the slots of its keys."""
 
-    def __init__(self, name: str, kind: Kind) -> None:
+    def __init__(self, name: str, kind: Kind, size: Counter[str]) -> None:
+        """size: counts the slots of all families under `slots`."""
         self.name, self.kind = name, kind
+        self._size = size
         self.slots: dict[bytes, Slot] = {}
         self.metrics: dict[MetricKey, tuple[Slot, ...]] = {}  # of messages, not of lines
         self._series: dict[tuple[tuple[str, str], ...], Series] = {}
@@ -50,6 +53,7 @@ class Family:
             if bound is not None:
                 self._histograms[base] = slot.series
         self.slots[key] = slot
+        self._size["slots"] += 1
         return slot
 
     def add_metric(self, key: MetricKey) -> tuple[Slot, ...]:
@@ -72,11 +76,8 @@ class Family:
                 slots = [Slot(self._intern(Kind.GAUGE, one), Part.VALUE) for one in quantiles]
             slots += [Slot(series, Part.SUM), Slot(series, Part.COUNT)]
         found = self.metrics[key] = tuple(slots)
+        self._size["slots"] += len(found)
         return found
-
-    def __len__(self) -> int:
-        """The slots that are remembered."""
-        return len(self.slots) + sum(map(len, self.metrics.values()))
 
     def _slot(self, name: str, labels: Labels) -> Slot:
         if self.kind not in PARTS_OF:
@@ -112,19 +113,21 @@ class Keys:
         self.keys_max = keys_max
         self.bounds = Bounds()
         self._families: dict[tuple[str, Kind], Family] = {}
+        self._size: Counter[str] = Counter()
 
     def family(self, name: str, kind: Kind) -> Family:
         """Return the family `name` of type `kind`, remembered or new."""
         family = self._families.get((name, kind))
         if family is None:
-            family = self._families[name, kind] = Family(name, kind)
+            family = self._families[name, kind] = Family(name, kind, self._size)
         return family
 
     def trim(self) -> bool:
         """Forget everything if there is more than `keys_max` of it; tell whether that was so."""
-        full = sum(map(len, self._families.values())) > self.keys_max
+        full = self._size["slots"] > self.keys_max
         if full:
             self._families.clear()
+            self._size = Counter()
             self.bounds = Bounds()
         return full
 
