@@ -51,6 +51,7 @@ def serve(answers: list[Body], port_file: Path) -> None:
     lock = threading.Lock()
     counts: Counter[str] = Counter()
     asked: Counter[str] = Counter()
+    turn = [*range(len(answers)), *range(len(answers) - 2, 0, -1)]  # to and fro: no leaps
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -64,7 +65,7 @@ def serve(answers: list[Body], port_file: Path) -> None:
                 number = asked[self.path]
                 asked[self.path] += 1
                 counts["scrapes"] += 1
-            body = answers[number % len(answers)]
+            body = answers[turn[number % len(turn)]]
             if self.headers.get("Accept", "").startswith("application/vnd.google.protobuf"):
                 self._answer(body.protobuf, PROTOBUF)
             elif "gzip" in self.headers.get("Accept-Encoding", ""):
