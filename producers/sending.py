@@ -1,18 +1,24 @@
-"""Send records to Kafka. In: topic, cluster, key, value. Out: acknowledged records, or a count of
-those that were not.
+"""Send records to Kafka. In: topic, cluster, key, value. Out: records that Kafka or the spool has,
+or a count of those that neither has.
 
 The rule this file owns: every record goes to the partition of its cluster, named explicitly, by an
-idempotent producer with acks=all; a full queue makes the caller wait, it never drops.
+idempotent producer with acks=all; where neither its queue nor the spool has room the caller waits.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from producers.core.backlog import Place
+from producers.core.frames import Outgoing
+from producers.deliveries import Deliveries
+from producers.flights import Failed, OnDelivery, OnReport
+from producers.spool import Spool
+from producers.supervised import Supervised
 from schemas.errors import BrokerError
 from schemas.kafka import (
     client_settings,
@@ -30,8 +36,16 @@ CLIENT_ID: Final = "planewatch-producers"
 METADATA_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.1
 VISIBLE_S: Final = 3.0  # a topic just made may not be known to the broker that we ask
-
-OnDelivery = Callable[[Exception | None], None]
+REFUSED: Final = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_RECORD,
+        KafkaError._INVALID_ARG,
+    }
+)
+"""What is wrong with the record itself. All else may be mended: missing topics, rights, a full
+disk, a producer that must begin again."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,21 +57,33 @@ class Sender:
         self, settings: Settings, broker: Broker, password: str | None, telemetry: Telemetry
     ) -> None:
         base = client_settings(settings.kafka, broker.bootstrap, password)
-        queue_bytes_max = settings.producers.queue_bytes_max
+        limits = settings.producers
         self._producer = Producer(
-            {**producer_settings(base, CLIENT_ID, queue_bytes_max), "error_cb": self._on_error},
+            {
+                **producer_settings(base, CLIENT_ID, limits.queue_bytes_max),
+                "error_cb": self._on_error,
+            },
             logger=logger,
         )
         self._broker = broker
         self._telemetry = telemetry
         self._names = topic_names(settings.kafka)
+        self._deliveries = Deliveries(
+            self._produce,
+            Spool(settings.data / "producers" / "spool", limits.spool_bytes_max, telemetry),
+            late_ms=round(limits.spool_after_s * 1000),
+            telemetry=telemetry,
+        )
         self._partitions: int | None = None
         self._partitions_lock = threading.Lock()
         self._closing = threading.Event()
-        self._failing = False
         self._fatal: KafkaError | None = None
-        self._poller = threading.Thread(target=self._poll, name="kafka-delivery", daemon=True)
-        self._poller.start()
+        self._threads = (
+            Supervised("kafka-delivery", self._poll, self._closing),
+            Supervised("kafka-spool", self._tend, self._closing),
+        )
+        for thread in self._threads:
+            thread.start()
 
     def send(
         self,
@@ -69,37 +95,32 @@ class Sender:
         headers: Sequence[tuple[str, bytes]] = (),
         on_delivery: OnDelivery | None = None,
     ) -> None:
-        """Queue one record; wait while the queue is full. Any thread may call it.
+        """Take one record; wait while there is no room for it. Any thread may call it.
 
-        `on_delivery` is called once, on a thread of ours, with None when Kafka has the record, or
-        with the reason why it has not; it must not block.
+        `on_delivery` is called once, before this returns or on a thread of ours, with None when
+        Kafka or the spool has the record, or with the reason why neither has it; it must not block.
 
         Raises:
-            BrokerError: Kafka does not have our topics, or the sender is closed or has failed for
-                good.
+            BrokerError: Kafka does not have our topics, will never take the record, or the sender
+                is closed.
         """
-        partition = partition_of(cluster, self.partitions())
-        name = self._names[topic]
+        place = Place(topic, partition_of(cluster, self.partitions()))
+        listed = tuple((str(header), text) for header, text in headers)
+        outgoing = Outgoing(topic, cluster, key, value, listed)
         waited = False
         while not self._closing.is_set():
             try:
-                self._producer.produce(
-                    name,
-                    value,
-                    key.encode(),
-                    partition,
-                    on_delivery=self._report(topic, len(value), on_delivery),
-                    headers=[(str(header), text) for header, text in headers],
-                )
-                return
-            except BufferError:
-                if not waited:
-                    self._telemetry.count(Metric.LIMIT_HITS, limit="queue_bytes_max")
-                waited = True
-                self._closing.wait(POLL_S)  # the poller makes room
-            except KafkaException as error:
-                raise BrokerError(f"Kafka refuses records for {name}: {error}") from error
-        raise BrokerError(f"a record for {name} came after the sender was closed")
+                if self._deliveries.send(place, outgoing, on_delivery, _now_ms()):
+                    return
+            except Failed as failed:
+                raise BrokerError(
+                    f"Kafka refuses records for {self._names[topic]}: {failed}"
+                ) from failed
+            if not waited:
+                self._telemetry.count(Metric.LIMIT_HITS, limit="queue_bytes_max")
+            waited = True
+            self._closing.wait(POLL_S)  # reports make room, or the spool takes it when it is late
+        raise BrokerError(f"a record for {self._names[topic]} came after the sender was closed")
 
     def partitions(self) -> int:
         """Return how many partitions each topic has; asked from the broker once.
@@ -124,16 +145,19 @@ class Sender:
         """Raise BrokerError if the producer has failed for good and the process must restart."""
         if error := self._fatal:
             raise BrokerError(f"the Kafka producer cannot go on, a restart mends it: {error}")
+        for thread in self._threads:
+            thread.check()
 
     def flush(self, timeout_s: float) -> int:
         """Wait until all queued records are reported; return how many are left."""
         return int(self._producer.flush(timeout_s))
 
     def close(self) -> None:
-        """Stop; what was not flushed is lost, and counted."""
+        """Stop; what was not flushed is in the spool, or lost and counted."""
         self._closing.set()
-        self._poller.join()
-        if left := len(self._producer):
+        for thread in self._threads:
+            thread.join()
+        if left := self._deliveries.close():
             self._telemetry.count(Metric.RECORDS_DROPPED, left, reason="unsent_at_stop")
             logger.warning("closed with records left count=%d", left)
 
@@ -171,36 +195,37 @@ class Sender:
 
     def _poll(self) -> None:
         while not self._closing.is_set():
-            try:
-                self._producer.poll(POLL_S)
-            except Exception:  # of a caller's on_delivery; the other reports must still be heard
-                self._telemetry.count(Metric.ERRORS, kind="on_delivery")
-                logger.exception("a delivery callback failed")
+            self._producer.poll(POLL_S)
 
-    def _report(
-        self, topic: TopicName, value_bytes: int, on_delivery: OnDelivery | None
-    ) -> Callable[[KafkaError | None, Message], None]:
+    def _tend(self) -> None:
+        while not self._closing.wait(POLL_S):
+            if self._partitions is not None:
+                self._deliveries.tend(_now_ms())
+
+    def _produce(self, outgoing: Outgoing, on_report: OnReport) -> None:
         def report(error: KafkaError | None, _: Message) -> None:
-            self._count(topic, value_bytes, error)
-            if on_delivery:
-                on_delivery(KafkaException(error) if error else None)
+            on_report(_failed(KafkaException(error)) if error else None)
 
-        return report
-
-    def _count(self, topic: TopicName, value_bytes: int, error: KafkaError | None) -> None:
-        if error is None:
-            self._telemetry.count(Metric.RECORDS_SENT, topic=topic)
-            self._telemetry.count(Metric.BYTES_SENT, value_bytes, topic=topic)
-        else:
-            self._telemetry.count(Metric.ERRORS, kind="delivery")
-            self._telemetry.count(Metric.RECORDS_DROPPED, reason="not_acknowledged")
-        if self._failing != (error is not None):
-            self._failing = error is not None
-            if error:
-                logger.error("kafka acknowledges nothing topic=%s error=%s", topic, error)
-            else:
-                logger.info("kafka acknowledges again topic=%s", topic)
+        try:
+            self._producer.produce(
+                self._names[outgoing.topic],
+                outgoing.value,
+                outgoing.key.encode(),
+                partition_of(outgoing.cluster, self.partitions()),
+                on_delivery=report,
+                headers=list(outgoing.headers),
+            )
+        except KafkaException as error:
+            raise _failed(error) from error
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
             self._fatal = error
+
+
+def _failed(error: KafkaException) -> Failed:
+    return Failed(error, forever=error.args[0].code() in REFUSED)
+
+
+def _now_ms() -> int:
+    return int(time.monotonic() * 1000)

@@ -18,6 +18,8 @@ class Metric(StrEnum):
     BYTES_SENT = "planewatch_bytes_sent_total"
     ERRORS = "planewatch_errors_total"
     RECORDS_DROPPED = "planewatch_records_dropped_total"
+    RECORDS_SPOOLED = "planewatch_records_spooled_total"
+    SPOOL_BYTES = "planewatch_spool_bytes"
     DEAD_LETTERS = "planewatch_dead_letters_total"
     LIMIT_HITS = "planewatch_limit_hits_total"
     LAG = "planewatch_lag_seconds"
@@ -77,6 +79,12 @@ CATALOGUE: Final[dict[Metric, Definition]] = {
     Metric.ERRORS: Definition("counter", "events", "Errors by class", ("kind",)),
     Metric.RECORDS_DROPPED: Definition(
         "counter", "records", "Records given up, by reason", ("reason",)
+    ),
+    Metric.RECORDS_SPOOLED: Definition(
+        "counter", "records", "Records written to disk because Kafka did not take them", ("topic",)
+    ),
+    Metric.SPOOL_BYTES: Definition(
+        "gauge", "bytes", "Records on disk that Kafka has not taken yet"
     ),
     Metric.DEAD_LETTERS: Definition(
         "counter", "records", "Records that could not be read", ("topic",)

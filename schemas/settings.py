@@ -274,7 +274,12 @@ class ProducersSettings(Node):
     body_bytes_max: int = Field(512_000_000, ge=1_000)  # inflated; the scrape becomes too_big
     series_max: int = Field(2_000_000, ge=1)  # per scrape; the scrape becomes too_big
     parsed_keys_max: int = Field(1_000_000, ge=1_000)  # remembered; beyond, all are read anew
-    queue_bytes_max: int = Field(256_000_000, ge=1_000_000)  # unsent records; scraping waits
+    queue_bytes_max: int = Field(256_000_000, ge=1_000_000)  # unsent in memory; scraping waits
+    # What Kafka has not taken by then goes to disk, too; a process that is killed loses less.
+    spool_after_s: Seconds = 3.0
+    # On disk, in the data folder; beyond, the oldest scrapes are given up. Half an hour of 5 API
+    # servers with 100,000 series each.
+    spool_bytes_max: int = Field(1_000_000_000, ge=10_000_000)
     line_bytes_max: int = Field(1_000_000, ge=1_000)  # a longer log line is cut
     # One a target; further targets wait for a free one, and a tick that comes meanwhile is skipped.
     scrape_threads: int = Field(256, ge=1, le=4_096)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
@@ -44,8 +45,9 @@ def make(kafka: KafkaSettings, topic: TopicName, partitions: int) -> None:
         assert time.monotonic() < end_s, f"{name} does not show up"
 
 
-def sender(kafka: KafkaSettings, telemetry: Telemetry) -> Sender:
-    return Sender(Settings(kafka=kafka), Broker(str(kafka.bootstrap)), None, telemetry)
+def sender(kafka: KafkaSettings, telemetry: Telemetry, data: Path) -> Sender:
+    settings = Settings(kafka=kafka, data=data)
+    return Sender(settings, Broker(str(kafka.bootstrap)), None, telemetry)
 
 
 @pytest.fixture
@@ -54,9 +56,11 @@ def telemetry() -> Telemetry:
 
 
 @pytest.fixture
-def sending(topics: Topics, kafka: KafkaSettings, telemetry: Telemetry) -> Iterator[Sender]:
+def sending(
+    topics: Topics, kafka: KafkaSettings, telemetry: Telemetry, tmp_path: Path
+) -> Iterator[Sender]:
     topics.create_missing()
-    sending = sender(kafka, telemetry)
+    sending = sender(kafka, telemetry, tmp_path)
     yield sending
     sending.close()
 
@@ -87,10 +91,10 @@ def test_a_record_goes_to_the_partition_of_its_cluster_and_is_counted(
 
 
 def test_nothing_is_sent_where_a_topic_is_missing(
-    kafka: KafkaSettings, telemetry: Telemetry
+    kafka: KafkaSettings, telemetry: Telemetry, tmp_path: Path
 ) -> None:
     make(kafka, TopicName.SCRAPES, PARTITIONS)
-    sending = sender(kafka, telemetry)
+    sending = sender(kafka, telemetry, tmp_path)
     with pytest.raises(BrokerError, match=r"lacks .*`planewatch topics --create`"):
         sending.send(TopicName.SCRAPES, cluster="c", key="c", value=b"")
     sending.close()
@@ -101,24 +105,25 @@ def test_nothing_is_sent_where_a_topic_is_missing(
 
 
 def test_nothing_is_sent_where_topics_differ(
-    topics: Topics, kafka: KafkaSettings, telemetry: Telemetry
+    topics: Topics, kafka: KafkaSettings, telemetry: Telemetry, tmp_path: Path
 ) -> None:
     make(kafka, TopicName.LOGS, PARTITIONS + 1)
     for topic in TopicName:
         if topic is not TopicName.LOGS:
             make(kafka, topic, PARTITIONS)
-    sending = sender(kafka, telemetry)
+    sending = sender(kafka, telemetry, tmp_path)
     with pytest.raises(BrokerError, match="the same number of partitions"):
         sending.partitions()
     sending.close()
 
 
 def test_a_full_queue_makes_the_caller_wait_until_the_sender_is_closed(
-    kafka: KafkaSettings, topics: Topics, telemetry: Telemetry
+    kafka: KafkaSettings, topics: Topics, telemetry: Telemetry, tmp_path: Path
 ) -> None:
-    """Also: a closed sender refuses, and what was not sent is counted."""
+    """Also: a closed sender refuses, and loses nothing that it took."""
     topics.create_missing()
-    settings = Settings(kafka=kafka, producers=ProducersSettings(queue_bytes_max=1_000_000))
+    limits = ProducersSettings(queue_bytes_max=1_000_000, spool_after_s=600)
+    settings = Settings(kafka=kafka, producers=limits, data=tmp_path)
     sending = Sender(settings, Broker(str(kafka.bootstrap)), None, telemetry)
     sending.partitions()
     hold = threading.Event()  # reports are not heard while this callback blocks the poller
@@ -147,3 +152,4 @@ def test_a_full_queue_makes_the_caller_wait_until_the_sender_is_closed(
     assert "after the sender was closed" in str(refused[0])
     hold.set()
     closing.join(WAIT_S)
+    assert 0 == telemetry.value(Metric.RECORDS_DROPPED, reason="unsent_at_stop")

@@ -1,0 +1,131 @@
+"""What producers accepted is in Kafka, though the broker was away and the process was killed."""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from producers.sending import Sender
+from producers.topics import Topics
+from schemas.arrow import decode_scrape
+from schemas.kafka import topic_names
+from schemas.metrics import Metric
+from schemas.run import Broker
+from schemas.settings import KafkaSettings, ProducersSettings, Settings
+from schemas.telemetry import Telemetry
+from schemas.topics import TopicName
+from tests.services.kafka import KafkaBroker
+from tests.services.misbehaving import Server, answering, response
+from tests.services.records import read_all
+from tests.services.stages import Stages
+
+PARTITIONS = 3
+LATE_S = 0.5
+WAIT_S = 30.0
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server(answering(response("200 OK", b"x 1\n")))
+    yield server
+    server.close()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+
+
+def settings_of(broker: KafkaBroker, data: Path) -> Settings:
+    return Settings(
+        data=data,
+        kafka=KafkaSettings(bootstrap=broker.bootstrap, partitions=PARTITIONS, replication=1),
+        producers=ProducersSettings(spool_after_s=LATE_S),
+    )
+
+
+def scrapes_name(settings: Settings) -> str:
+    return topic_names(settings.kafka)[TopicName.SCRAPES]
+
+
+def test_every_accepted_scrape_is_in_kafka_though_both_were_killed(
+    kafka_broker: KafkaBroker, tmp_path: Path, server: Server
+) -> None:
+    settings = settings_of(kafka_broker, tmp_path / "data")
+    url = f"http://127.0.0.1:{server.port}/metrics"
+    target = {"job": "etcd", "instance": "i", "url": url, "interval_s": 0.2}
+    tree = settings.model_dump(mode="json", include={"kafka", "producers"})
+    stages = Stages(settings.data, tree | {"clusters": [{"id": "c1", "targets": [target]}]})
+    spooled = settings.data / "producers" / "spool"
+    try:
+        stages.start("producers")
+        wait_until(lambda: len(server.requests) >= 5)
+        kafka_broker.kill()
+        wait_until(lambda: any(spooled.rglob("*.spool")))
+        asked = len(server.requests)
+        wait_until(lambda: len(server.requests) >= asked + 10)
+        stages.kill("producers")
+        known = json.loads((settings.data / "producers" / "targets" / "c1.json").read_text())
+        (newest,) = (one["sequence"] for one in known["targets"])
+
+        kafka_broker.start()
+        stages.start("producers")
+        wait_until(lambda: not any(spooled.rglob("*.spool")))
+        assert 0 == stages.stop("producers"), stages.tail("producers")
+    finally:
+        stages.close()
+    records = read_all(kafka_broker.bootstrap, scrapes_name(settings))
+    found = {decode_scrape(record.value()).envelope.sequence for record in records}
+    assert newest >= 15
+    assert set() == set(range(1, newest)) - found  # the newest may have been under way
+
+
+def test_a_short_outage_doubles_nothing_and_changes_no_order(
+    kafka_broker: KafkaBroker, tmp_path: Path
+) -> None:
+    settings, telemetry = settings_of(kafka_broker, tmp_path), Telemetry("producers")
+    broker = Broker(kafka_broker.bootstrap)
+    Topics(settings.kafka, broker, None).create_missing()
+    sender = Sender(settings, broker, None, telemetry)
+    safe: list[Exception | None] = []
+    sent: dict[str, list[int]] = defaultdict(list)
+
+    def send(*numbers: int) -> None:
+        for number in numbers:
+            cluster = f"cluster-{number % 5}"
+            sent[cluster].append(number)
+            sender.send(
+                TopicName.SCRAPES,
+                cluster=cluster,
+                key=cluster,
+                value=str(number).encode(),
+                on_delivery=safe.append,
+            )
+
+    send(*range(20))
+    assert 0 == sender.flush(WAIT_S)
+    kafka_broker.kill()
+    send(*range(20, 60))
+    wait_until(lambda: len(safe) == 60)
+    send(*range(60, 80))
+    assert [None] * 80 == safe  # on disk before `send` returned
+    assert telemetry.value(Metric.SPOOL_BYTES) > 0
+
+    kafka_broker.start()
+    wait_until(lambda: telemetry.value(Metric.SPOOL_BYTES) == 0)
+    send(*range(80, 100))
+    assert 0 == sender.flush(WAIT_S)
+    sender.close()
+    found: dict[str, list[int]] = defaultdict(list)
+    for record in read_all(kafka_broker.bootstrap, scrapes_name(settings)):
+        key, value = record.key(), record.value()
+        assert key and value
+        found[key.decode()].append(int(value))
+    assert sent == found
+    assert [None] * 100 == safe
+    assert 100 == telemetry.value(Metric.RECORDS_SENT, topic="scrapes")
