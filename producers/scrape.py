@@ -21,6 +21,7 @@ from producers.core.exposition import Exposition
 from producers.core.formats import BodyReader
 from producers.core.keys import Keys
 from producers.core.outcomes import Verdict, of_body, of_status, verdict
+from producers.core.stretch import Went, own_waits
 from producers.fetch import Answer, Endpoint, FetchError
 from schemas.clock import Clock
 from schemas.identity import Target
@@ -38,6 +39,7 @@ class Scraped:
 
     chunks: list[Chunk]
     verdict: Verdict
+    went: Went
 
 
 class Scraper:
@@ -57,7 +59,8 @@ class Scraper:
         chunks = encode_chunks(envelope(attempt, ending), columns)
         if left_out := len(columns) - chunks[0].envelope.rows:
             self._telemetry.count(Metric.LIMIT_HITS, left_out, limit="chunk_bytes_max")
-        return Scraped(chunks, ending.verdict)
+        went = Went(ending.verdict.outcome, ending.end_ms - start_ms, own_waits(columns))
+        return Scraped(chunks, ending.verdict, went)
 
     def unasked(self, attempt: Attempt, outcome: Outcome, reason: str) -> Scraped:
         """Return the record of an attempt that sent no request: skipped, removed."""
@@ -67,7 +70,8 @@ class Scraper:
             self._readers.pop(attempt.target, None)
         job, cluster = attempt.target.job, attempt.target.cluster
         self._telemetry.count(Metric.SCRAPES, cluster=cluster, job=job, outcome=outcome)
-        return Scraped(encode_chunks(envelope(attempt, ending), NO_ROWS), ending.verdict)
+        chunks = encode_chunks(envelope(attempt, ending), NO_ROWS)
+        return Scraped(chunks, ending.verdict, Went(outcome, 0))
 
     def _ask(
         self, endpoint: Endpoint, target: Target, start_ms: int, timeout_ms: float

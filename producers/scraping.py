@@ -19,13 +19,13 @@ from typing import Final
 
 from producers.checkpoint import Checkpoint
 from producers.core.attempts import Attempt
-from producers.core.schedule import Plan, due, plan
 from producers.core.turns import IDLE, RUNNING, Turn, called
-from producers.fetch import Credentials, Endpoint
+from producers.fetch import Credentials
 from producers.reporting import Reports
 from producers.scrape import Scraped, Scraper
 from producers.sending import Sender
 from producers.supervised import Supervised
+from producers.watched import Watched
 from schemas.clock import Clock
 from schemas.identity import Target
 from schemas.metrics import Metric
@@ -56,21 +56,6 @@ class Discovered:
     credentials: Credentials | None = None  # of the kubeconfig; None: they are in the settings
 
 
-@dataclass(slots=True)
-class _Watched:
-    """One target while it is scraped. `turn` is guarded by the lock."""
-
-    target: Target
-    settings: TargetSettings
-    plan: Plan
-    endpoint: Endpoint
-    next_tick_ms: int
-    credentials: Credentials | None = None
-    configured: bool = True
-    turn: Turn = IDLE
-    outcome: Outcome | None = None  # of the newest attempt; a change is news
-
-
 class Scraping:
     """All targets of the configuration, and those that are discovered, scraped until `stop`."""
 
@@ -82,19 +67,20 @@ class Scraping:
         self._reports = Reports(Checkpoint(settings.data), self._scraper, sender, telemetry)
         now_ms = clock.now_ms()
         configured = [
-            _watched(cluster.target(target), target, now_ms)
+            Watched.new(cluster.target(target), target, now_ms)
             for cluster in settings.clusters
             for target in cluster.targets
         ]
         self._watched = {one.target: one for one in configured}  # changed by the scheduler only
-        self._leaving: dict[Target, _Watched] = {}  # guarded by the lock
+        self._leaving: dict[Target, Watched] = {}  # guarded by the lock
         self._discovered: queue.SimpleQueue[Discovered] = queue.SimpleQueue()
         self._uncertain: set[tuple[str, str]] = set()  # cluster and job: not all may be known
-        self._waiting: queue.SimpleQueue[_Watched | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Watched | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._scheduler = Supervised("scrape-ticks", self._schedule, self._stopping)
         self._threads_max = settings.producers.scrape_threads
+        self._interval_ms_max = round(settings.producers.interval_s_max * 1000)
         self._workers: list[Supervised] = []
 
     def discover(self, discovered: Discovered) -> None:
@@ -186,7 +172,7 @@ class Scraping:
             new = [one for one in there if one not in self._watched and one not in self._leaving]
         for target in new:
             logger.info("target=%s discovered", target)
-            self._watched[target] = _watched(
+            self._watched[target] = Watched.new(
                 target, there[target], now_ms, credentials, configured=False
             )
 
@@ -210,20 +196,18 @@ class Scraping:
             if idle:
                 self._part(watched)
 
-    def _part(self, watched: _Watched) -> None:
+    def _part(self, watched: Watched) -> None:
         """Report that a target was removed; nobody works on it any more."""
         watched.endpoint.close()
         self._reports.remove(watched.target, GONE, self._clock.now_ms())
         with self._lock:
             self._leaving.pop(watched.target, None)
 
-    def _due(self, watched: _Watched, now_ms: int) -> list[Attempt]:
+    def _due(self, watched: Watched, now_ms: int) -> list[Attempt]:
         """Return the attempts of the ticks of one target that have come, numbered."""
-        found = due(watched.plan, next_tick_ms=watched.next_tick_ms, now_ms=now_ms)
-        watched.next_tick_ms = found.next_tick_ms
-        return [self._attempt(watched, tick_ms) for tick_ms in found.ticks_ms]
+        return [self._attempt(watched, tick_ms) for tick_ms in watched.ticks_ms(now_ms)]
 
-    def _call(self, watched: _Watched, attempts: list[Attempt]) -> None:
+    def _call(self, watched: Watched, attempts: list[Attempt]) -> None:
         """Let a target wait for a thread, or take note that it waits or runs already."""
         with self._lock:
             before, watched.turn = watched.turn, called(watched.turn, attempts)
@@ -232,7 +216,7 @@ class Scraping:
         elif before.attempt:
             self._telemetry.count(Metric.LIMIT_HITS, limit="scrape_threads")
 
-    def _attempt(self, watched: _Watched, tick_ms: int) -> Attempt:
+    def _attempt(self, watched: Watched, tick_ms: int) -> Attempt:
         labels, interval_ms = watched.settings.labels, watched.plan.interval_ms
         return self._reports.attempt(watched.target, labels, tick_ms, interval_ms)
 
@@ -247,7 +231,7 @@ class Scraping:
                 logger.exception("scrape crashed target=%s", watched.target)
             self._land(watched)
 
-    def _run(self, watched: _Watched, turn: Turn) -> None:
+    def _run(self, watched: Watched, turn: Turn) -> None:
         self._reports.skip(turn)
         if turn.attempt is None:
             raise AssertionError(f"{watched.target} waited for nothing")
@@ -259,7 +243,7 @@ class Scraping:
         self._note(watched, scraped)
         self._reports.send(turn.attempt, scraped)
 
-    def _land(self, watched: _Watched) -> None:
+    def _land(self, watched: Watched) -> None:
         """Report the ticks that passed meanwhile, then allow the next scrape."""
         while True:
             with self._lock:
@@ -271,8 +255,16 @@ class Scraping:
         if leaves:
             self._part(watched)
 
-    def _note(self, watched: _Watched, scraped: Scraped) -> None:
+    def _note(self, watched: Watched, scraped: Scraped) -> None:
         outcome = scraped.verdict.outcome
+        if watched.note(scraped.went, self._interval_ms_max):
+            logger.log(
+                logging.WARNING if watched.stretch.factor > 1 else logging.INFO,
+                "target=%s is scraped each %.1f s: its server %s",
+                watched.target,
+                watched.interval_ms / 1000,
+                "is slow" if watched.stretch.factor > 1 else "recovered",
+            )
         if watched.credentials and outcome in REFUSED:
             watched.credentials.refused()
         if outcome is not watched.outcome:
@@ -280,23 +272,3 @@ class Scraping:
             level = logging.INFO if outcome is Outcome.OK else logging.WARNING
             reason = scraped.verdict.reason
             logger.log(level, "target=%s outcome=%s reason=%s", watched.target, outcome, reason)
-
-
-def _watched(
-    target: Target,
-    settings: TargetSettings,
-    now_ms: int,
-    credentials: Credentials | None = None,
-    *,
-    configured: bool = True,
-) -> _Watched:
-    planned = plan(target, round(settings.interval_s * 1000))
-    return _Watched(
-        target,
-        settings,
-        planned,
-        Endpoint(settings, credentials),
-        planned.next_tick_ms(now_ms),
-        credentials,
-        configured,
-    )

@@ -283,6 +283,8 @@ class ProducersSettings(Node):
     line_bytes_max: int = Field(1_000_000, ge=1_000)  # a longer log line is cut
     # One a target; further targets wait for a free one, and a tick that comes meanwhile is skipped.
     scrape_threads: int = Field(256, ge=1, le=4_096)
+    # Where a server is slow for us its interval is doubled, up to this; a longer one stays.
+    interval_s_max: Seconds = 60.0
     unplanned_per_s: float = Field(1.0, gt=0)  # requests to one cluster beyond planned ticks
     unplanned_burst: int = Field(10, ge=1)
 

@@ -58,3 +58,16 @@ def due(plan: Plan, *, next_tick_ms: int, now_ms: int) -> Due:
     newest = upcoming - plan.interval_ms
     first = max(next_tick_ms, newest - SKIPPED_MAX * plan.interval_ms)
     return Due(tuple(range(first, upcoming, plan.interval_ms)), upcoming)
+
+
+def stretched(plan: Plan, factor: int) -> Plan:
+    """Return a plan of each `factor`-th tick of `plan`: the same ones in every process."""
+    return Plan(plan.interval_ms * factor, plan.offset_ms)
+
+
+def moved(before: Plan, now: Plan, next_tick_ms: int) -> int:
+    """Return the first tick of the plan `now` after the last one of `before`.
+
+    `next_tick_ms`: that of `before` which has not been dealt with yet.
+    """
+    return now.next_tick_ms(next_tick_ms - before.interval_ms)

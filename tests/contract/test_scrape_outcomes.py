@@ -208,7 +208,11 @@ def configuration(folder: Path, targets: dict[str, dict[str, Any]]) -> Settings:
     tree = {
         "data": str(folder / "data"),
         "telemetry": {"producers_port": 0},
-        "producers": {"body_bytes_max": BODY_BYTES_MAX, "scrape_threads": 64},
+        "producers": {
+            "body_bytes_max": BODY_BYTES_MAX,
+            "scrape_threads": 64,
+            "interval_s_max": INTERVAL_S,  # slow servers are asked no less often
+        },
         "clusters": [{"id": CLUSTER, "targets": listed}],
     }
     return load(flags=tree, environ={}).settings

@@ -1,8 +1,11 @@
 """Targets that hang hold up nobody else; where threads are too few, records say who waited."""
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,37 @@ def test_a_target_that_waits_for_a_thread_says_so_and_is_tried_once_a_tick(
         assert list(range(1, len(found) + 1)) == [one.sequence for one in found]
         ticks = [one.tick_ms for one in found]
         assert sorted(set(ticks)) == ticks
+
+
+def test_a_slow_server_is_asked_half_as_often_until_it_is_quick_again(
+    embedded: Embedded,
+) -> None:
+    slow = threading.Event()
+    slow.set()
+
+    def behave(connection: socket.socket, request: bytes) -> None:
+        if slow.is_set():
+            time.sleep(0.6)
+        OK(connection, request)
+
+    server = Server(behave)
+    try:
+        limits = ProducersSettings(interval_s_max=2 * INTERVAL_S)
+        with scraping(embedded, [target("slow", server)], limits):
+            until(lambda: len(server.requests) >= 4)
+            slow.clear()
+            asked = len(server.requests)
+            until(lambda: len(server.requests) >= asked + 8)
+    finally:
+        server.close()
+
+    found = envelopes(embedded, "slow")
+    assert list(range(1, len(found) + 1)) == [one.sequence for one in found]
+    ticks = [one.tick_ms for one in found]
+    assert sorted(set(ticks)) == ticks
+    intervals = [one.interval_ms for one in found]
+    assert [300, 600, 300] == [interval for interval, _ in groupby(intervals)]
+    for one, following in pairwise(found):
+        assert following.tick_ms - one.tick_ms <= 2 * max(one.interval_ms, following.interval_ms)
+    stretched = [one.tick_ms for one in found if one.interval_ms == 600]
+    assert {600} == {following - tick for tick, following in pairwise(stretched)}

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from producers.core.discovery import SLIS_PATH
+from producers.core.stretch import FLOW_SCHEMA
 from producers.discovery import SLICES
 from producers.watch import LEASES
 from schemas.discovery import WELL_KNOWN
@@ -91,3 +92,20 @@ def test_each_role_is_bound_to_the_one_account() -> None:
     assert all(one["subjects"] == account for one in bindings)
     bound = {(one["roleRef"]["kind"], one["metadata"].get("namespace")) for one in bindings}
     assert {(one["kind"], one["metadata"].get("namespace")) for one in roles()} == bound
+
+
+def test_all_our_requests_are_in_a_priority_level_of_our_own_that_borrows_and_lends_nothing() -> (
+    None
+):
+    (level,) = (one for one in objects() if one["kind"] == "PriorityLevelConfiguration")
+    (schema,) = (one for one in objects() if one["kind"] == "FlowSchema")
+    limited = level["spec"]["limited"]
+    assert "Limited" == level["spec"]["type"]
+    assert (0, 0) == (limited["lendablePercent"], limited["borrowingLimitPercent"])
+    assert FLOW_SCHEMA == schema["metadata"]["name"]
+    assert level["metadata"]["name"] == schema["spec"]["priorityLevelConfiguration"]["name"]
+    assert schema["spec"]["matchingPrecedence"] < 9_000  # that of `service-accounts`
+    (rule,) = schema["spec"]["rules"]
+    account = {"name": "planewatch", "namespace": "planewatch"}
+    assert [{"kind": "ServiceAccount", "serviceAccount": account}] == rule["subjects"]
+    assert rule["nonResourceRules"] and rule["resourceRules"]
