@@ -77,6 +77,19 @@ class Credentials(Protocol):
         """Take note that a server refused that."""
 
 
+class Source(Protocol):
+    """What a scrape asks. One request at a time; `abort` may come from any thread."""
+
+    def get(self, *, timeout_s: float, body_bytes_max: int) -> Answer:
+        """Return its answer, or raise FetchError."""
+
+    def abort(self) -> None:
+        """End the request in flight, and refuse others."""
+
+    def close(self) -> None:
+        """Close what is open; the next request opens it again."""
+
+
 class Endpoint:
     """The connection to one target. One request at a time; `abort` may come from any thread."""
 

@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
+from producers import own
 from producers.core.attempts import (
     Attempt,
     Ending,
@@ -22,7 +23,7 @@ from producers.core.formats import BodyReader
 from producers.core.keys import Keys
 from producers.core.outcomes import Verdict, of_body, of_status, verdict
 from producers.core.stretch import Went, own_waits
-from producers.fetch import Answer, Endpoint, FetchError
+from producers.fetch import Answer, FetchError, Source
 from schemas.clock import Clock
 from schemas.identity import Target
 from schemas.metrics import Metric
@@ -51,10 +52,10 @@ class Scraper:
         self._readers: dict[Target, BodyReader] = {}
         self._parsing = threading.Lock()  # the keys are shared, and Python parses on one core
 
-    def scrape(self, endpoint: Endpoint, attempt: Attempt, timeout_ms: float) -> Scraped:
+    def scrape(self, source: Source, attempt: Attempt, timeout_ms: float) -> Scraped:
         """Ask the target once and return the records of it."""
         start_ms = self._clock.now_ms()
-        ending, columns = self._ask(endpoint, attempt.target, start_ms, timeout_ms)
+        ending, columns = self._ask(source, attempt.target, start_ms, timeout_ms)
         self._count(attempt, ending)
         chunks = encode_chunks(envelope(attempt, ending), columns)
         if left_out := len(columns) - chunks[0].envelope.rows:
@@ -74,10 +75,10 @@ class Scraper:
         return Scraped(chunks, ending.verdict, Went(outcome, 0))
 
     def _ask(
-        self, endpoint: Endpoint, target: Target, start_ms: int, timeout_ms: float
+        self, source: Source, target: Target, start_ms: int, timeout_ms: float
     ) -> tuple[Ending, Columns]:
         try:
-            answer = endpoint.get(
+            answer = source.get(
                 timeout_s=self._clock.wall_s(timeout_ms), body_bytes_max=self._limits.body_bytes_max
             )
         except FetchError as failed:
@@ -129,5 +130,6 @@ class Scraper:
         self._telemetry.observe(
             Metric.SCRAPE_DURATION, (ending.end_ms - ending.start_ms) / 1000, job=job
         )
-        code = str(ending.http_status or outcome)
-        self._telemetry.count(Metric.REQUESTS, cluster=cluster, owner=OWNER, code=code)
+        if job != own.JOB:
+            code = str(ending.http_status or outcome)
+            self._telemetry.count(Metric.REQUESTS, cluster=cluster, owner=OWNER, code=code)

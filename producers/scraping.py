@@ -21,6 +21,7 @@ from producers.checkpoint import Checkpoint
 from producers.core.attempts import Attempt
 from producers.core.turns import IDLE, RUNNING, Turn, called
 from producers.fetch import Credentials
+from producers.own import OwnSeries
 from producers.reporting import Reports
 from producers.scrape import Scraped, Scraper
 from producers.sending import Sender
@@ -67,10 +68,12 @@ class Scraping:
         self._reports = Reports(Checkpoint(settings.data), self._scraper, sender, telemetry)
         now_ms = clock.now_ms()
         configured = [
-            Watched.new(cluster.target(target), target, now_ms)
+            Watched.of_settings(cluster.target(target), target, now_ms)
             for cluster in settings.clusters
             for target in cluster.targets
         ]
+        series = OwnSeries(telemetry.registry)
+        configured += [Watched.ourselves(one, series, now_ms) for one in settings.clusters]
         self._watched = {one.target: one for one in configured}  # changed by the scheduler only
         self._leaving: dict[Target, Watched] = {}  # guarded by the lock
         self._discovered: queue.SimpleQueue[Discovered] = queue.SimpleQueue()
@@ -108,12 +111,12 @@ class Scraping:
             with self._lock:
                 leaving = list(self._leaving.values())
             for watched in (*self._watched.values(), *leaving):
-                watched.endpoint.abort()
+                watched.source.abort()
             for worker in self._workers:
                 worker.join(max(0.1, until_s + 0.5 - time.monotonic()))
         for watched in self._watched.values():
             if not watched.turn.running:
-                watched.endpoint.close()
+                watched.source.close()
         self._reports.save()
 
     def check(self) -> None:
@@ -172,7 +175,7 @@ class Scraping:
             new = [one for one in there if one not in self._watched and one not in self._leaving]
         for target in new:
             logger.info("target=%s discovered", target)
-            self._watched[target] = Watched.new(
+            self._watched[target] = Watched.of_settings(
                 target, there[target], now_ms, credentials, configured=False
             )
 
@@ -198,8 +201,9 @@ class Scraping:
 
     def _part(self, watched: Watched) -> None:
         """Report that a target was removed; nobody works on it any more."""
-        watched.endpoint.close()
+        watched.source.close()
         self._reports.remove(watched.target, GONE, self._clock.now_ms())
+        self._telemetry.forget(Metric.SCRAPE_INTERVAL, **_labels(watched.target))
         with self._lock:
             self._leaving.pop(watched.target, None)
 
@@ -217,8 +221,8 @@ class Scraping:
             self._telemetry.count(Metric.LIMIT_HITS, limit="scrape_threads")
 
     def _attempt(self, watched: Watched, tick_ms: int) -> Attempt:
-        labels, interval_ms = watched.settings.labels, watched.plan.interval_ms
-        return self._reports.attempt(watched.target, labels, tick_ms, interval_ms)
+        interval_ms = watched.plan.interval_ms
+        return self._reports.attempt(watched.target, watched.labels, tick_ms, interval_ms)
 
     def _work(self) -> None:
         while watched := self._waiting.get():
@@ -238,8 +242,7 @@ class Scraping:
         if self._stopping.is_set():
             scraped = self._scraper.unasked(turn.attempt, Outcome.SKIPPED, STOPPED)
         else:
-            timeout_ms = watched.settings.timeout_s * 1000
-            scraped = self._scraper.scrape(watched.endpoint, turn.attempt, timeout_ms)
+            scraped = self._scraper.scrape(watched.source, turn.attempt, watched.timeout_ms)
         self._note(watched, scraped)
         self._reports.send(turn.attempt, scraped)
 
@@ -257,12 +260,15 @@ class Scraping:
 
     def _note(self, watched: Watched, scraped: Scraped) -> None:
         outcome = scraped.verdict.outcome
-        if watched.note(scraped.went, self._interval_ms_max):
+        changed = watched.note(scraped.went, self._interval_ms_max)
+        interval_s = watched.interval_ms / 1000
+        self._telemetry.set(Metric.SCRAPE_INTERVAL, interval_s, **_labels(watched.target))
+        if changed:
             logger.log(
                 logging.WARNING if watched.stretch.factor > 1 else logging.INFO,
                 "target=%s is scraped each %.1f s: its server %s",
                 watched.target,
-                watched.interval_ms / 1000,
+                interval_s,
                 "is slow" if watched.stretch.factor > 1 else "recovered",
             )
         if watched.credentials and outcome in REFUSED:
@@ -272,3 +278,12 @@ class Scraping:
             level = logging.INFO if outcome is Outcome.OK else logging.WARNING
             reason = scraped.verdict.reason
             logger.log(level, "target=%s outcome=%s reason=%s", watched.target, outcome, reason)
+
+
+def _labels(target: Target) -> dict[str, str]:
+    return {
+        "cluster": target.cluster,
+        "job": target.job,
+        "instance": target.instance,
+        "path": target.path,
+    }

@@ -5,16 +5,18 @@ The rule this file owns: ticks of a target only ever grow; where its server is s
 fewer of them (`core/stretch.py`), never at others.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 from producers.core.schedule import Plan, due, moved, plan, stretched
 from producers.core.stretch import Stretch, Went, after
 from producers.core.turns import IDLE, Turn
-from producers.fetch import Credentials, Endpoint
+from producers.fetch import Credentials, Endpoint, Source
+from producers.own import INTERVAL_S, TIMEOUT_S, OwnSeries, OwnSource, own_target
 from schemas.identity import Target
 from schemas.records import Outcome
-from schemas.settings import TargetSettings
+from schemas.settings import ClusterSettings, TargetSettings
 
 
 @dataclass(slots=True)
@@ -22,10 +24,11 @@ class Watched:
     """One target. `turn` is guarded by the lock of who scrapes it; plans are the scheduler's."""
 
     target: Target
-    settings: TargetSettings
+    source: Source
+    labels: Mapping[str, str]
+    timeout_ms: float
     configured_plan: Plan
     plan: Plan  # as it is now
-    endpoint: Endpoint
     next_tick_ms: int
     credentials: Credentials | None = None
     configured: bool = True
@@ -34,7 +37,7 @@ class Watched:
     stretch: Stretch = field(default_factory=Stretch)
 
     @classmethod
-    def new(
+    def of_settings(
         cls,
         target: Target,
         settings: TargetSettings,
@@ -45,8 +48,26 @@ class Watched:
     ) -> Self:
         """Return a target that is scraped from its first tick after `now_ms` on."""
         planned = plan(target, round(settings.interval_s * 1000))
-        endpoint, next_ms = Endpoint(settings, credentials), planned.next_tick_ms(now_ms)
-        return cls(target, settings, planned, planned, endpoint, next_ms, credentials, configured)
+        return cls(
+            target,
+            Endpoint(settings, credentials),
+            settings.labels,
+            settings.timeout_s * 1000,
+            planned,
+            planned,
+            planned.next_tick_ms(now_ms),
+            credentials,
+            configured,
+        )
+
+    @classmethod
+    def ourselves(cls, cluster: ClusterSettings, series: OwnSeries, now_ms: int) -> Self:
+        """Return the target that this process is to a cluster; it delays no evaluation."""
+        interval_s = min((one.interval_s for one in cluster.targets), default=INTERVAL_S)
+        target, source = own_target(cluster.id), OwnSource(series, cluster.id)
+        planned = plan(target, round(min(interval_s, INTERVAL_S) * 1000))
+        next_ms = planned.next_tick_ms(now_ms)
+        return cls(target, source, {}, TIMEOUT_S * 1000, planned, planned, next_ms)
 
     @property
     def interval_ms(self) -> int:

@@ -26,6 +26,7 @@ class Metric(StrEnum):
     BATCH_DURATION = "planewatch_batch_duration_seconds"
     SCRAPES = "planewatch_scrapes_total"
     SCRAPE_DURATION = "planewatch_scrape_duration_seconds"
+    SCRAPE_INTERVAL = "planewatch_scrape_interval_seconds"
     REQUESTS = "planewatch_requests_total"
     BUDGET_TOKENS = "planewatch_budget_tokens"
     WATCH_RESTARTS = "planewatch_watch_restarts_total"
@@ -101,6 +102,12 @@ CATALOGUE: Final[dict[Metric, Definition]] = {
     ),
     Metric.SCRAPE_DURATION: Definition(
         "histogram", "seconds", "Time of a scrape, request to last byte", ("job",)
+    ),
+    Metric.SCRAPE_INTERVAL: Definition(
+        "gauge",
+        "seconds",
+        "Time between two scrapes of a target; it grows while its server is slow",
+        ("cluster", "job", "instance", "path"),
     ),
     Metric.REQUESTS: Definition(
         "counter",

@@ -5,9 +5,17 @@ The rule this file owns: one Telemetry per process, made in `__main__` and passe
 registers globally.
 """
 
+from contextlib import suppress
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    start_http_server,
+)
 
 from schemas.metrics import CATALOGUE, Metric
 
@@ -19,6 +27,7 @@ class Telemetry:
 
     def __init__(self, stage: str) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, CPU, start: process_...
         self._stage = stage
         kinds = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
         self._made = {
@@ -39,6 +48,13 @@ class Telemetry:
     def observe(self, metric: Metric, seconds: float, **labels: str) -> None:
         """Add one observation to a histogram."""
         self._child(metric, Histogram, labels).observe(seconds)
+
+    def forget(self, metric: Metric, **labels: str) -> None:
+        """Drop a series whose subject is gone, if there is one."""
+        values = {"stage": self._stage, **labels}
+        names = ("stage", *CATALOGUE[metric].labels)
+        with suppress(KeyError):
+            self._made[metric].remove(*(values[name] for name in names))
 
     def value(self, metric: Metric, **labels: str) -> float:
         """Return the value of a counter or gauge now; for tests, progress and doctor."""
