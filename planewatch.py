@@ -53,6 +53,7 @@ STAGE_VERBS: Final = {
     "rules": ("streams", "rules", "Check, test, list and import rule files."),
     "alerts": ("streams", "alerts", "Show the newest state of each alert, or follow the topic."),
     "query": ("sinks", "query", "Ask the tables by a named query or by read-only SQL."),
+    "verify": ("sinks", "verify", "Prove from the tables that no scrape was lost or doubled."),
     "migrate": ("sinks", "migrate", "Bring the tables to this release."),
 }
 

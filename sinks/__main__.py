@@ -10,6 +10,7 @@ CLI = Verbs(
         "run": "sinks.run:run_command",
         "migrate": "sinks.migrate:migrate_command",
         "query": "sinks.query:query_command",
+        "verify": "sinks.verify:verify_command",
     },
     help="""Kafka -> ClickHouse -> people: store rows, serve the console, answer queries.
 
