@@ -9,6 +9,7 @@ pieces).
 import http.client
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -37,12 +38,14 @@ from schemas.settings import TargetSettings, Tls
 
 READ_BYTES: Final = 65_536
 INFLATED_BYTES: Final = 1_000_000  # at a time: a bomb is noticed before it fills memory
-SAID_BYTES_MAX: Final = 2_000  # read of an error's body; shorter ones leave the connection usable
+SAID_BYTES_MAX: Final = 10_000  # read of an error's body; shorter ones leave the connection usable
 GZIP_WINDOW: Final = 31
 
-HEADERS: Final = {
-    "Accept": ACCEPT,
-    "User-Agent": f"planewatch/{version('planewatch')} (scrape)",
+_AGENT: Final = f"planewatch/{version('planewatch')}"
+SCRAPE_HEADERS: Final = {"Accept": ACCEPT, "User-Agent": f"{_AGENT} (scrape)"}
+PROBE_HEADERS: Final = {
+    "Accept": "application/json, */*;q=0.5",  # else objects are refused with 406
+    "User-Agent": f"{_AGENT} (probe)",
 }
 
 
@@ -56,6 +59,14 @@ class Answer:
     whole: bool  # False: the body went on beyond its maximum
     process_start_s: str | None
     content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What it took to connect: TCP and TLS, on the clock of the wall."""
+
+    took_s: float
+    certificate_ends_s: float | None  # since 1970; None without TLS, or where it is not checked
 
 
 class FetchError(Exception):
@@ -106,6 +117,7 @@ class Endpoint:
         self._watchdog: Watchdog | None = None
         self._aborted = threading.Event()
         self._encoding = "gzip"
+        self.opened: Opened | None = None  # of the newest connection; None where it failed
 
     def get(self, *, timeout_s: float, body_bytes_max: int) -> Answer:
         """Return the answer of the endpoint; costs it one request.
@@ -113,7 +125,8 @@ class Endpoint:
         Raises:
             FetchError: no complete answer came in `timeout_s` of wall time.
         """
-        headers = HEADERS | {"Accept-Encoding": self._encoding} | self._authorization()
+        asks = PROBE_HEADERS if self._settings.probe else SCRAPE_HEADERS
+        headers = asks | {"Accept-Encoding": self._encoding} | self._authorization()
         with Watchdog(timeout_s) as watchdog:
             self._watchdog = watchdog
             try:
@@ -202,10 +215,12 @@ class Endpoint:
         return connection
 
     def _connect(self, connection: PlainConnection | TlsConnection) -> None:
+        start_s, self.opened = time.monotonic(), None
         try:
             connection.connect()
         except (ssl.SSLError, ConnectionError) as error:
             raise FetchError(Outcome.TLS, f"no TLS with {self._host}: {error}") from error
+        self.opened = Opened(time.monotonic() - start_s, _certificate_ends_s(connection.sock))
 
     def _identified(self) -> Tls | None:
         """Return the TLS of a connection made now; the name of the target stays its own."""
@@ -275,6 +290,11 @@ def _context(tls: Tls) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _certificate_ends_s(sock: object) -> float | None:
+    told = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+    return float(ssl.cert_time_to_seconds(str(told["notAfter"]))) if told else None
 
 
 def _inflated(response: BaseHTTPResponse) -> Iterator[bytes]:

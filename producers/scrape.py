@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from producers import own
+from producers.core import probing
 from producers.core.attempts import (
     Attempt,
     Ending,
@@ -24,6 +25,7 @@ from producers.core.keys import Keys
 from producers.core.outcomes import Verdict, of_body, of_status, verdict
 from producers.core.stretch import Went, own_waits
 from producers.fetch import Answer, FetchError, Source
+from producers.probe import Probe
 from schemas.clock import Clock
 from schemas.identity import Target
 from schemas.metrics import Metric
@@ -31,7 +33,8 @@ from schemas.records import Outcome
 from schemas.settings import ProducersSettings
 from schemas.telemetry import Telemetry
 
-OWNER: Final = "scrape"
+SCRAPE: Final = "scrape"  # owners of requests
+PROBE: Final = "probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,14 @@ class Scraper:
         self._readers: dict[Target, BodyReader] = {}
         self._parsing = threading.Lock()  # the keys are shared, and Python parses on one core
 
-    def scrape(self, source: Source, attempt: Attempt, timeout_ms: float) -> Scraped:
+    def scrape(self, source: Source | Probe, attempt: Attempt, timeout_ms: float) -> Scraped:
         """Ask the target once and return the records of it."""
         start_ms = self._clock.now_ms()
-        ending, columns = self._ask(source, attempt.target, start_ms, timeout_ms)
-        self._count(attempt, ending)
+        if isinstance(source, Probe):
+            ending, columns = self._probe(source, start_ms, timeout_ms)
+        else:
+            ending, columns = self._ask(source, attempt.target, start_ms, timeout_ms)
+        self._count(attempt, ending, PROBE if isinstance(source, Probe) else SCRAPE)
         chunks = encode_chunks(envelope(attempt, ending), columns)
         if left_out := len(columns) - chunks[0].envelope.rows:
             self._telemetry.count(Metric.LIMIT_HITS, left_out, limit="chunk_bytes_max")
@@ -88,6 +94,21 @@ class Scraper:
             said = of_status(answer.status, answer.phrase, answer.body)
             return Ending(said, start_ms, end_ms, answer.status), NO_ROWS
         return self._read(answer, target, start_ms, end_ms)
+
+    def _probe(self, probe: Probe, start_ms: int, timeout_ms: float) -> tuple[Ending, Columns]:
+        timeout_s, speed = self._clock.wall_s(timeout_ms), self._clock.speed
+        seen = probe.look(timeout_s=timeout_s, speed=speed)
+        columns = probing.columns(probe.name, seen)
+        ending = Ending(
+            probing.judged(seen),
+            start_ms,
+            self._clock.now_ms(),
+            http_status=seen.status,
+            body_bytes=len(seen.body),
+            samples=len(columns),
+            unanswered=None if seen.status else seen.verdict.outcome,
+        )
+        return ending, columns
 
     def _read(
         self, answer: Answer, target: Target, start_ms: int, end_ms: int
@@ -123,7 +144,7 @@ class Scraper:
                 whole=answer.whole,
             )
 
-    def _count(self, attempt: Attempt, ending: Ending) -> None:
+    def _count(self, attempt: Attempt, ending: Ending, owner: str) -> None:
         cluster, job = attempt.target.cluster, attempt.target.job
         outcome = ending.verdict.outcome
         self._telemetry.count(Metric.SCRAPES, cluster=cluster, job=job, outcome=outcome)
@@ -131,5 +152,5 @@ class Scraper:
             Metric.SCRAPE_DURATION, (ending.end_ms - ending.start_ms) / 1000, job=job
         )
         if job != own.JOB:
-            code = str(ending.http_status or outcome)
-            self._telemetry.count(Metric.REQUESTS, cluster=cluster, owner=OWNER, code=code)
+            code = str(ending.http_status or ending.unanswered or outcome)
+            self._telemetry.count(Metric.REQUESTS, cluster=cluster, owner=owner, code=code)

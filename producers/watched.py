@@ -14,6 +14,7 @@ from producers.core.stretch import Stretch, Went, after
 from producers.core.turns import IDLE, Turn
 from producers.fetch import Credentials, Endpoint, Source
 from producers.own import INTERVAL_S, TIMEOUT_S, OwnSeries, OwnSource, own_target
+from producers.probe import Probe
 from schemas.identity import Target
 from schemas.records import Outcome
 from schemas.settings import ClusterSettings, TargetSettings
@@ -24,7 +25,7 @@ class Watched:
     """One target. `turn` is guarded by the lock of who scrapes it; plans are the scheduler's."""
 
     target: Target
-    source: Source
+    source: Source | Probe
     labels: Mapping[str, str]
     timeout_ms: float
     configured_plan: Plan
@@ -48,9 +49,10 @@ class Watched:
     ) -> Self:
         """Return a target that is scraped from its first tick after `now_ms` on."""
         planned = plan(target, round(settings.interval_s * 1000))
+        endpoint = Endpoint(settings, credentials)
         return cls(
             target,
-            Endpoint(settings, credentials),
+            Probe(settings.probe, endpoint) if settings.probe else endpoint,
             settings.labels,
             settings.timeout_s * 1000,
             planned,
@@ -85,7 +87,12 @@ class Watched:
         return found.ticks_ms
 
     def note(self, went: Went, interval_ms_max: int) -> bool:
-        """Take note of how a scrape went; tell whether the interval changes by it."""
+        """Take note of how a scrape went; tell whether the interval changes by it.
+
+        That of a probe never does: it is small, and the last that sees a server in distress.
+        """
+        if isinstance(self.source, Probe):
+            return False
         before = self.stretch
         self.stretch = after(
             before,

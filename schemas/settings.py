@@ -37,6 +37,8 @@ class TargetSettings(Node):
     labels: dict[str, str] = {}
     tls: Tls | None = None
     bearer_token_file: FilePath | None = None
+    # A name: the URL is not scraped but probed, by one small request on a connection of its own.
+    probe: str = Field("", pattern=r"^([a-z][a-z0-9_]{0,30})?$")
     interval_s: Seconds = 15.0
     timeout_s: Seconds = 25.0  # with an etcd member gone, the API server's /metrics hangs for 20 s
 
@@ -61,6 +63,8 @@ class TargetSettings(Node):
             raise ValueError("tls needs a url with https://")
         if parts.scheme == "http" and self.bearer_token_file and parts.hostname not in LOOPBACK:
             raise ValueError("a bearer token goes over https:// only, but for loopback")
+        if self.probe and self.path == METRICS_PATH:
+            raise ValueError(f"a probe needs a path of its own: {METRICS_PATH} is scraped")
         return self
 
     @property

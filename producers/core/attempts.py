@@ -16,7 +16,7 @@ from producers.core.columns import Columns, Layout
 from producers.core.outcomes import Verdict
 from producers.core.times import holds
 from schemas.identity import Target
-from schemas.records import ScrapeEnvelope
+from schemas.records import Outcome, ScrapeEnvelope
 
 PROCESS_START: Final = "process_start_time_seconds"
 BUILD_INFO: Final = "kubernetes_build_info"
@@ -52,6 +52,7 @@ class Ending:
     samples: int = 0
     process_start_ms: int = 0
     kubernetes_version: str = ""
+    unanswered: Outcome | None = None  # how a probe ended that got no answer; its verdict is OK
 
 
 def envelope(attempt: Attempt, ending: Ending) -> ScrapeEnvelope:

@@ -31,6 +31,13 @@ ABSENT_MS: Final = 900_000  # after so long an alert whose inputs are gone ends,
 SLIS_PATH: Final = "/metrics/slis"
 SLIS_S: Final = 5.0
 SLIS_OF: Final = frozenset({API_SERVER, "kube-scheduler", "kube-controller-manager"})
+PROBE_S: Final = 15.0
+PROBES: Final = {
+    "readyz": ("/readyz?verbose", SLIS_S),
+    "get": ("/api/v1/namespaces/kube-system", PROBE_S),  # from etcd, through a quorum
+    "list": ("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?limit=1", PROBE_S),
+}
+"""What each API server is asked, and how often: what a healthy one answers within milliseconds."""
 
 
 class _Conditions(msgspec.Struct):
@@ -143,17 +150,20 @@ def server_name(server: str, told: str | None) -> str:
 def _targets(
     settings: DiscoverySettings, service: ServiceSettings, one: Instance, server_name: str
 ) -> Iterable[TargetSettings]:
-    paths = [(METRICS_PATH, settings.interval_s, settings.timeout_s)]
+    asked = [("", METRICS_PATH, settings.interval_s, settings.timeout_s)]
     if one.job in SLIS_OF:  # a few kB that tell within seconds which check fails
-        paths.append((SLIS_PATH, SLIS_S, SLIS_S))
+        asked.append(("", SLIS_PATH, SLIS_S, SLIS_S))
+    if one.job == API_SERVER and settings.probes:
+        asked += [(name, path, every_s, SLIS_S) for name, (path, every_s) in PROBES.items()]
     tls = Tls(server_name=server_name) if one.job == API_SERVER else service.tls
-    for path, interval_s, timeout_s in paths:
+    for probe, path, interval_s, timeout_s in asked:
         yield TargetSettings(
             job=one.job,
             instance=one.name,
             url=f"{service.scheme}://{one.name}{path}",
             tls=tls,
             bearer_token_file=service.bearer_token_file,
+            probe=probe,
             interval_s=interval_s,
             timeout_s=timeout_s,
         )

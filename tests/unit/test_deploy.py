@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from producers.core.discovery import SLIS_PATH
+from producers.core.discovery import PROBES, SLIS_PATH
 from producers.core.stretch import FLOW_SCHEMA
 from producers.discovery import SLICES
 from producers.watch import LEASES
@@ -30,13 +30,16 @@ def roles() -> list[dict[str, Any]]:
 
 def allowed(path: str, verb: str) -> bool:
     """Tell whether a request is allowed, by the path of a resource of a namespace or another."""
+    path = path.partition("?")[0]
+    if path.startswith("/api/v1/namespaces/"):  # a namespace is an object of itself
+        path = f"/apis//v1/namespaces/{path.split('/')[4]}/namespaces/{path.split('/')[4]}"
     if not path.startswith("/apis/"):
         return any(
             path in rule.get("nonResourceURLs", ()) and verb in rule["verbs"]
             for role in roles()
             for rule in role["rules"]
         )
-    _, group, _, _, namespace, resource, *name = path.strip("/").split("/")
+    _, group, _, _, namespace, resource, *name = path[1:].split("/")
     return any(
         role["metadata"].get("namespace") == namespace
         and group in rule["apiGroups"]
@@ -57,6 +60,9 @@ def allowed(path: str, verb: str) -> bool:
         (SLICES.format(WELL_KNOWN["coredns"].namespace), "list"),
         (LEASES.path, "list"),
         (LEASES.path, "watch"),
+        (PROBES["readyz"][0], "get"),
+        (PROBES["get"][0], "get"),
+        (PROBES["list"][0], "list"),
     ],
 )
 def test_what_is_asked_for_is_allowed(path: str, verb: str) -> None:
@@ -71,6 +77,7 @@ def test_what_is_asked_for_is_allowed(path: str, verb: str) -> None:
         (SLICES.format("kube-system"), "watch"),
         ("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", "list"),
         ("/debug/pprof", "get"),
+        ("/api/v1/namespaces/default", "get"),
     ],
 )
 def test_what_is_not_asked_for_is_not_allowed(path: str, verb: str) -> None:

@@ -180,7 +180,7 @@ def test_of_too_many_the_known_ones_stay_and_absent_ones_go_first() -> None:
 
 def test_api_servers_are_dialled_by_address_and_keep_their_name() -> None:
     settings = DiscoverySettings(interval_s=30, timeout_s=20)
-    main, slis = targets(settings, [A], server_name=NAME)
+    main, slis, *probes = targets(settings, [A], server_name=NAME)
 
     assert ("apiserver", "10.0.0.1:6443", "https://10.0.0.1:6443/metrics") == (
         main.job,
@@ -191,6 +191,14 @@ def test_api_servers_are_dialled_by_address_and_keep_their_name() -> None:
     assert (30, 20) == (main.interval_s, main.timeout_s)
     assert ("/metrics/slis", 5.0, 5.0) == (slis.path, slis.interval_s, slis.timeout_s)
     assert main.tls == slis.tls
+    assert {"readyz": 5.0, "get": 15.0, "list": 15.0} == {
+        one.probe: one.interval_s for one in probes
+    }
+    assert {(main.instance, main.tls, 5.0)} == {
+        (one.instance, one.tls, one.timeout_s) for one in probes
+    }
+    without = DiscoverySettings(probes=False)
+    assert ["", ""] == [one.probe for one in targets(without, [A], server_name=NAME)]
 
 
 def test_an_address_of_ipv6_is_bracketed_in_name_and_url() -> None:
@@ -228,7 +236,7 @@ def test_a_job_that_is_no_longer_wanted_has_no_targets() -> None:
 
 
 def test_who_writes_an_instance_by_hand_says_how_all_of_it_is_scraped() -> None:
-    found = targets(DiscoverySettings(), [A, B, POD], server_name=NAME)
+    found = targets(DiscoverySettings(probes=False), [A, B, POD], server_name=NAME)
     by_hand = [
         TargetSettings(job="kube-apiserver", instance="cp-1", url="https://10.0.0.1:6443"),
         TargetSettings(job="etcd", instance="cp-2", url="https://10.0.0.2:6443"),
