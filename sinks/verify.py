@@ -56,8 +56,8 @@ def verify_command(
 
     Attempts of a target are numbered. A number that is missing, or that two attempts have, is a
     finding and ends with exit code 1. No findings, but told: what a killed process leaves, a gap
-    before the first attempt of the next one; records that Kafka was given twice, equal in
-    everything. While records wait on the disk of producers (planewatch_spool_bytes is above 0)
+    before what another process stored next, of what it had in hand and what the other left out to
+    be sure; records that Kafka was given twice, equal in everything. While records wait on the disk of producers (planewatch_spool_bytes is above 0)
     their numbers are missing until they are sent.
 
     \b
@@ -158,7 +158,7 @@ def _summary(judged: Judged, took_s: float) -> Iterator[str]:
         + _range(judged)
     )
     killed = [odd.attempts for _, odd in judged.odd if not odd.is_finding]
-    yield f"killed processes left out {sum(killed)} attempts in {len(killed)} gaps: no finding"
+    yield f"killed processes left out {sum(killed)} numbers in {len(killed)} gaps: no finding"
     yield f"delivered again, equal in everything: {judged.repeats} records: no finding"
     yield f"findings: {judged.findings}"
 

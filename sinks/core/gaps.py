@@ -2,9 +2,10 @@
 gaps and doubles, each with what explains it.
 
 The rule this file owns: a producer has each number on disk before it uses it, so a process that is
-killed leaves at most one gap, directly before what the next process stored first. Every other gap
-is a loss, and a number that two attempts have is a double. A target that was removed and came back
-begins anew with 1; what is before the first stored attempt is not judged, retention may have it.
+killed leaves at most one gap, directly before what another process stored next; that one may have
+begun further on, so a gap says how many attempts were lost at most. Every other gap is a loss, and
+a number that two attempts have is a double. A target that was removed and came back begins anew
+with 1; what is before the first stored attempt is not judged, retention may have it.
 
     process a       process b                   process c
     1 2 3 4 5       8 9 10 11     14 15         12 13 14
@@ -102,20 +103,18 @@ def judge(stored: Mapping[Target, Iterable[Streak]]) -> Judged:
 
 def odd_numbers(streaks: Iterable[Streak]) -> Iterator[Odd]:
     """Yield the gaps and doubles of one target. The order of streaks does not matter."""
-    processes: set[str] = set()
+    writer = ""  # the process that made the newest number so far
     for life, members in enumerate(_lives(streaks)):
         top: Streak | None = None
         for one in sorted(members, key=lambda one: (one.first, one.last)):
             end = top.last if top else 0
             if one.first > end + 1 and (top or life):
-                killed = one.generation not in processes
-                what = What.KILLED if killed else What.LOST
+                what = What.LOST if one.generation == writer else What.KILLED
                 yield Odd(what, end + 1, one.first - 1, top, one)
             elif one.first <= end:
                 yield Odd(What.TWICE, one.first, min(one.last, end), top, one)
-            processes.add(one.generation)
             if one.last > end:
-                top = one
+                top, writer = one, one.generation
 
 
 def _lives(streaks: Iterable[Streak]) -> list[list[Streak]]:

@@ -141,9 +141,9 @@ def verify(data: Path, *options: str) -> subprocess.CompletedProcess[str]:
         (
             "whole",
             0,
-            ["verified 12 scrapes of 2 targets", "left out 0 attempts in 0 gaps", "findings: 0"],
+            ["verified 12 scrapes of 2 targets", "left out 0 numbers in 0 gaps", "findings: 0"],
         ),
-        ("killed", 0, ["a process was killed", " 4-5 ", "left out 2 attempts in 1 gaps"]),
+        ("killed", 0, ["a process was killed", " 4-5 ", "left out 2 numbers in 1 gaps"]),
         ("repeated", 0, ["verified 4 scrapes of 1 targets", "everything: 2 records"]),
         ("back", 0, ["verified 8 scrapes of 1 targets", "findings: 0"]),
         ("lost", 1, ["LOST", "lost/apiserver/cp-1", " 4-5 ", " 3/2..3", "findings: 1"]),

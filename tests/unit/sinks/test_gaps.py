@@ -54,9 +54,9 @@ CASES: dict[str, tuple[list[Streak], list[tuple[What, int, int]]]] = {
         [streak("a", 1, 3), streak("b", 4, 4), streak("b", 6, 9)],
         [(What.LOST, 5, 5)],
     ),
-    "a process that comes again explains nothing": (
-        [streak("a", 1, 3), streak("b", 4, 5), streak("a", 7, 8)],
-        [(What.LOST, 6, 6)],
+    "another process has it for a while, and is killed": (
+        [streak("a", 1, 3), streak("b", 4, 5), streak("a", 7, 8), streak("a", 10, 10)],
+        [(What.KILLED, 6, 6), (What.LOST, 9, 9)],
     ),
     "a late streak fills its gap": (
         [streak("a", 1, 3), streak("a", 6, 7), streak("a", 4, 5)],
