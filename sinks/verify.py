@@ -57,8 +57,8 @@ def verify_command(
     Attempts of a target are numbered. A number that is missing, or that two attempts have, is a
     finding and ends with exit code 1. No findings, but told: what a killed process leaves, a gap
     before what another process stored next, of what it had in hand and what the other left out to
-    be sure; records that Kafka was given twice, equal in everything. While records wait on the disk of producers (planewatch_spool_bytes is above 0)
-    their numbers are missing until they are sent.
+    be sure; records that Kafka was given twice, equal in everything. While records wait on the disk
+    of producers (planewatch_spool_bytes is above 0) their numbers are missing until they are sent.
 
     \b
     Example: planewatch verify --scrapes --from -6h --cluster prod-eu-1
