@@ -35,8 +35,8 @@ class Attempt:
 
     @property
     def scrape_id(self) -> str:
-        """16 hex digits that no other attempt has."""
-        text = f"{self.target}\n{self.generation}\n{self.sequence}"
+        """16 hex digits that no other attempt has: a target that comes back counts from 1 again."""
+        text = f"{self.target}\n{self.generation}\n{self.sequence}\n{self.tick_ms}"
         return f"{xxhash.xxh3_64_intdigest(text.encode()):016x}"
 
 

@@ -125,8 +125,9 @@ def test_an_envelope_tells_everything_about_its_attempt() -> None:
 def test_attempts_have_ids_of_their_own() -> None:
     target, other = Target("c", "etcd", "i"), Target("c", "etcd", "j")
     attempts = [
-        Attempt(one, {}, 1, 15_000, sequence, generation)
+        Attempt(one, {}, tick_ms, 15_000, sequence, generation)
         for one in (target, other)
+        for tick_ms in (1, 2)  # of a target that was removed, and came back
         for sequence in (1, 2)
         for generation in ("g", "h")
     ]
