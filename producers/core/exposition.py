@@ -53,6 +53,7 @@ class Exposition:
     plausible: bool = True  # it begins as an exposition does
     more: bool = False  # samples_max was reached, the rest is left out
     natives: int = 0  # histograms with native buckets only: count and sum are kept
+    inexact: int = 0  # histograms and summaries with a count that is not what was told
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -62,7 +63,7 @@ class Exposition:
     @property
     def clean(self) -> bool:
         """Tell whether nothing was left out."""
-        odd = self.duplicates or self.unreadable or self.cut or self.more
+        odd = self.duplicates or self.unreadable or self.cut or self.more or self.inexact
         return self.plausible and not odd
 
     @property
@@ -121,6 +122,7 @@ def parse_strictly(body: bytes, keys: Keys, *, samples_max: int, whole: bool = T
         cut=cut,
         plausible=_FIRST.match(body) is not None,
         more=more,
+        inexact=folded.inexact,
     )
     plain = reader.plain and whole and exposition.clean and b"\r" not in body
     return Strictly(exposition, reader.slots, reader.values, plain)

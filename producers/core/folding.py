@@ -3,6 +3,7 @@
 The rule this file owns: a histogram is one row with counts per bucket, a summary one row with its
 quantiles as gauges beside it, and of a sample given twice the first counts. Buckets may fall
 (a server's counters were read while they moved): the difference is kept, negative, and counted.
+Counts are whole numbers: of others the fraction is lost, and that is counted, too.
 """
 
 import math
@@ -45,6 +46,7 @@ class Folded:
     duplicates: int  # samples given again
     impossible: int  # counts that are negative, infinite or not a number
     negative: int  # rows with a bucket below zero
+    inexact: int  # rows with a count that lost its fraction, or that nobody told
 
 
 @dataclass(slots=True)
@@ -54,6 +56,12 @@ class _Parts:
     sum: float | None = None
     count: int | None = None
     buckets: dict[float, int] = field(default_factory=dict)
+    inexact: bool = False  # a count lost its fraction
+
+    def guesses(self, series: Series) -> bool:
+        """Tell whether the row will have a count that nobody told exactly."""
+        told = self.count is not None or math.inf in self.buckets
+        return self.inexact or (series.kind is Kind.HISTOGRAM and not told)
 
 
 class Bounds:
@@ -94,7 +102,10 @@ def fold(samples: Iterable[tuple[Slot, float]], bounds: Bounds) -> Folded:
         for series, there in found.items()
     )
     negative = sum(1 for row in rows if row.buckets and min(row.buckets) < 0)
-    return Folded(rows, duplicates, impossible, negative)
+    inexact = sum(
+        1 for series, there in found.items() if isinstance(there, _Parts) and there.guesses(series)
+    )
+    return Folded(rows, duplicates, impossible, negative, inexact)
 
 
 def _add(parts: _Parts, slot: Slot, value: float) -> bool:
@@ -102,11 +113,13 @@ def _add(parts: _Parts, slot: Slot, value: float) -> bool:
     if slot.part is Part.BUCKET:
         if slot.le in parts.buckets:
             return False
-        parts.buckets[slot.le] = int(value)
+        parts.buckets[slot.le] = whole = int(value)
+        parts.inexact |= whole != value
     elif slot.part is Part.COUNT:
         if parts.count is not None:
             return False
-        parts.count = int(value)
+        parts.count = whole = int(value)
+        parts.inexact |= whole != value
     else:
         if parts.sum is not None:
             return False

@@ -25,6 +25,8 @@ PARTS_OF: Final = {
     Kind.SUMMARY: frozenset({Part.SUM, Part.COUNT}),
 }
 
+OWN_LABELS: Final = {Kind.HISTOGRAM: "le", Kind.SUMMARY: "quantile"}
+
 
 class Family:
     """One metric family of one type, and the slots of its keys."""
@@ -68,7 +70,7 @@ class Family:
         if self.kind not in PARTS_OF:
             slots: list[Slot] = [Slot(self._intern(self.kind, labels), Part.VALUE)]
         else:
-            series = self._intern(self.kind, labels)
+            series = self._whole(labels)
             if self.kind is Kind.HISTOGRAM:
                 slots = [Slot(series, Part.BUCKET, bound) for bound in bounds]
             else:
@@ -87,11 +89,21 @@ class Family:
             bound = _number(labels.pop("le", "").encode(), "le")
             return Slot(self._intern(self.kind, labels), part, bound)
         if part is not None:
-            return Slot(self._intern(self.kind, labels), part)
+            return Slot(self._whole(labels), part)
         if self.kind is Kind.SUMMARY:
             _number(labels.get("quantile", "").encode(), "quantile")
             return Slot(self._intern(Kind.GAUGE, labels), Part.VALUE)
         raise BadLine(f"{name} is no part of a histogram")
+
+    def _whole(self, labels: Labels) -> Series:
+        """Return the series of a histogram or summary.
+
+        Raises:
+            BadLine: it has the label of its own buckets or quantiles, so it would be one of them.
+        """
+        if (label := OWN_LABELS[self.kind]) in labels:
+            raise BadLine(f"label {label} on a whole {self.kind.value}")
+        return self._intern(self.kind, labels)
 
     def _intern(self, kind: Kind, labels: Labels) -> Series:
         """Return the one series with these labels, in whatever order they were given."""

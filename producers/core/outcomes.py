@@ -72,5 +72,6 @@ def _odd(exposition: Exposition) -> str:
         (exposition.duplicates, "samples given again"),
         (exposition.negative, "histograms with a falling bucket"),
         (exposition.natives, "histograms without classic buckets, kept as count and sum"),
+        (exposition.inexact, "histograms or summaries with a count cut to a whole one, or none"),
     ]
     return "; ".join(f"{count} {what}" for count, what in found if count)

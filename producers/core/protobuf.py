@@ -83,6 +83,7 @@ class ProtobufReader:
             plausible=bool(read.signature) or not read.unreadable,
             more=read.more,
             natives=read.natives,
+            inexact=folded.inexact,
         )
         where = places(read.slots, exposition.columns.layout) if exposition.clean else None
         self._known = _Known(read, where, exposition.samples) if whole and where else None
@@ -91,10 +92,13 @@ class ProtobufReader:
 
 def _read(body: bytes, keys: Keys, samples_max: int) -> _Body:
     found = _Body([], [], [], [], [], [])
+    types: dict[bytes, int] = {}
     try:
         for family in families(body):
             found.signature.append((family.name, family.type, len(family.metric)))
-            if family.type not in KINDS:
+            if types.setdefault(family.name, family.type) != family.type:
+                found.refuse(f"{family.name!r} is of type {family.type}, and was of another")
+            elif family.type not in KINDS:
                 found.refuse(f"{family.name!r} is of type {family.type}, which has no text")
             elif not _read_family(found, family, keys, samples_max):
                 found.more = True

@@ -73,5 +73,5 @@ def places(slots: Sequence[Slot], layout: Layout) -> Places | None:
 
 
 def _countable(numbers: Floats) -> bool:
-    """Tell whether all are counts: `fold` leaves others out."""
-    return bool(((numbers >= 0) & (numbers < COUNTS_END)).all())
+    """Tell whether all are counts: `fold` leaves others out, or cuts them."""
+    return bool(((numbers >= 0) & (numbers < COUNTS_END) & (numbers == np.floor(numbers))).all())

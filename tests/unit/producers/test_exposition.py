@@ -7,6 +7,7 @@ import pytest
 from producers.core.exposition import LINE_BYTES_MAX, Exposition, parse
 from producers.core.keys import Keys
 from producers.core.rows import Row
+from producers.core.text import TextReader
 from schemas.records import Kind
 from schemas.series import CORE_LABELS, parse_labels, series_id
 
@@ -186,6 +187,45 @@ def test_a_missing_last_bucket_is_read_off_the_count() -> None:
 def test_a_histogram_without_buckets_has_one_that_holds_all() -> None:
     row = one("# TYPE h histogram\nh_sum 3\nh_count 2\n")
     assert ((2,), "", 2, 3.0) == (row.buckets, row.bounds, row.count, row.value)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "buckets", "count"),
+    [
+        ('le="1e+06"} 4', 'le="1e+06"} 4.75', (1, 3, 2), 6),
+        ('h_count{verb="GET"} 6', 'h_count{verb="GET"} 6.5', (1, 3, 2), 6),
+        ('h_bucket{verb="GET",le="+Inf"} 6\n', "", (1, 3, 2), 6),
+    ],
+)
+def test_counts_are_whole_and_what_they_lose_is_counted(
+    was: str, now: str, buckets: tuple[int, ...], count: int
+) -> None:
+    body, reader, keys = HISTOGRAM.replace(was, now).encode(), TextReader(), Keys(1000)
+    reader.read(HISTOGRAM.encode(), keys, samples_max=1000)
+    for _ in range(2):  # after a whole one, and after itself
+        found = reader.read(body, keys, samples_max=1000)
+        row = found.rows[0]
+        assert (buckets, count, int("." in now)) == (row.buckets, row.count, found.inexact)
+
+
+def test_a_histogram_whose_count_nobody_told_is_counted() -> None:
+    lines = HISTOGRAM.splitlines(keepends=True)
+    found = read("".join(line for line in lines if "+Inf" not in line and "count" not in line))
+    assert ((1, 3, 0), 4, 1) == (found.rows[0].buckets, found.rows[0].count, found.inexact)
+
+
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [
+        ('# TYPE s summary\ns{quantile="0.5"} 1\n', 's_sum{quantile="0.5"} 1'),
+        ('# TYPE s summary\ns{quantile="0.5"} 1\n', 's_count{a="b",quantile="0.5"} 1'),
+        ('# TYPE h histogram\nh_bucket{le="+Inf"} 1\n', 'h_sum{le="1"} 1'),
+    ],
+)
+def test_a_whole_one_has_not_the_label_of_its_parts(head: str, line: str) -> None:
+    found = read(f"{head}{line}\n")
+    assert (1, 1, 1) == (found.samples, found.unreadable, len(found.rows))
+    assert f"{line}: label " in found.example
 
 
 @pytest.mark.parametrize(

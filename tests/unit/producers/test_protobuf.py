@@ -211,6 +211,8 @@ def test_classic_buckets_count_where_native_ones_stand_beside_them() -> None:
         ([family("g", 5, metric())], "type 5"),
         ([family("g", 1, metric())], "without a value of type gauge"),
         ([family("h", 4, histogram(1, (math.nan, 1)))], "not a number"),
+        ([family("h", 4, histogram(1, (1.0, 1), le="1"))], "label le on a whole histogram"),
+        ([family("good", 0, metric())], "of type 0, and was of another"),
     ],
 )
 def test_what_cannot_be_read_is_counted_and_named(messages: list[Any], why: str) -> None:
