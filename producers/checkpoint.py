@@ -9,36 +9,32 @@ is here and not in the configuration was removed; it stays until Kafka has the r
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
+from producers.core.handover import Known, KnownTargets
 from schemas.errors import ConfigError, Problem
 from schemas.identity import Target
 
 logger = logging.getLogger(__name__)
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of one target."""
-
-    job: str
-    instance: str
-    path: str
-    labels: dict[str, str]
-    interval_ms: int
-    sequence: int  # of its newest attempt
-
-
-class _File(msgspec.Struct, frozen=True, kw_only=True):
-    targets: list[Known]
-
-
 class Checkpoint:
     """The last known targets of this data folder."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(
+        self,
+        data: Path,
+        owns: Callable[[str], bool] = lambda _: True,
+        first: Callable[[], int] = lambda: 1,
+    ) -> None:
+        """`owns`: which clusters are ours; files of others are left alone.
+
+        `first`: the number of the first attempt of a target that is not known.
+        """
+        self._first = first
         self._folder = data / "producers" / "targets"
         self._lock = threading.Lock()
         self._known: dict[Target, Known] = {}
@@ -46,7 +42,8 @@ class Checkpoint:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for file in sorted(self._folder.glob("*.json")):
-                self._read(file)
+                if owns(file.stem):
+                    self._read(file)
         except OSError as error:
             raise ConfigError([Problem("data", f"cannot be written: {error}")]) from error
 
@@ -54,7 +51,7 @@ class Checkpoint:
         """Return the number of the next attempt; call `save` before it begins."""
         with self._lock:
             before = self._known.get(target)
-            sequence = before.sequence + 1 if before else 1
+            sequence = before.sequence + 1 if before else self._first()
             self._known[target] = Known(
                 job=target.job,
                 instance=target.instance,
@@ -97,7 +94,7 @@ class Checkpoint:
 
     def _read(self, file: Path) -> None:
         try:
-            targets = msgspec.json.decode(file.read_bytes(), type=_File).targets
+            targets = msgspec.json.decode(file.read_bytes(), type=KnownTargets).targets
         except msgspec.DecodeError as error:
             logger.warning("sequences begin anew, unreadable file=%s error=%s", file, error)
             return
@@ -111,5 +108,5 @@ class Checkpoint:
             file.unlink(missing_ok=True)
             return
         beside = file.with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(_File(targets=targets)))
+        beside.write_bytes(msgspec.json.encode(KnownTargets(targets=targets)))
         os.replace(beside, file)

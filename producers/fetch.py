@@ -250,7 +250,7 @@ class Endpoint:
     def _judge(self, error: Exception, watchdog: Watchdog) -> FetchError:
         if self._aborted.is_set():
             return FetchError(Outcome.SKIPPED, "the producer stopped")
-        if watchdog.fired:
+        if watchdog.fired or isinstance(error, ReadTimeoutError | TimeoutError):  # who was first
             return FetchError(Outcome.TIMEOUT, f"no complete answer in {watchdog.timeout_s:.1f} s")
         return error if isinstance(error, FetchError) else judge(error)
 

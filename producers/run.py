@@ -7,28 +7,28 @@ what is in flight gets 3 s, what was observed is flushed, and all of that takes 
 import logging
 import signal
 import threading
-import time
 from types import FrameType
-from typing import Final, Protocol
+from typing import Final
 
 import click
 
-from producers.budget import Budgets
 from producers.logs import start_logs
-from producers.scraping import Scraping
+from producers.observation import Observation
 from producers.sending import Sender
+from producers.sharing import Sharing
 from producers.topics import Topics
 from schemas import run
 from schemas.clock import Clock
 from schemas.command import configured
 from schemas.config import kafka_password
 from schemas.errors import ConfigError, Problem
+from schemas.kafka import client_settings
+from schemas.metrics import Metric
 from schemas.settings import Settings
 from schemas.telemetry import Telemetry
 
 STAGE: Final = "producers"
-IN_FLIGHT_S: Final = 3.0
-STOP_S: Final = 4.0  # until all threads have ended
+LOGS_S: Final = 0.1  # they stop while all else does
 FLUSH_S: Final = 0.8
 CHECK_S: Final = 0.5
 
@@ -40,16 +40,6 @@ NOTHING_TO_DO: Final = """nothing to observe: no target, API server or log file.
            tls: {ca_file: ca.crt, server_name: kubernetes.default.svc}, bearer_token_file: token}"""
 
 logger = logging.getLogger(__name__)
-
-
-class Beside(Protocol):
-    """What runs beside scraping until the event `stop` is set."""
-
-    def join(self, timeout_s: float) -> None:
-        """Wait until it has ended, at most `timeout_s`."""
-
-    def check(self) -> None:
-        """Raise what ended a part of it before `stop` was set."""
 
 
 @click.command("run", short_help="scrape, watch and tail until terminated")
@@ -91,62 +81,31 @@ def observe(settings: Settings, stop: threading.Event) -> None:
     sender = Sender(settings, broker, password, telemetry)
     try:
         logger.info("kafka=%s partitions=%d", broker.bootstrap, sender.partitions())
-        scraping = Scraping(settings, sender, clock, telemetry)
-        others = _start_asking(
-            settings, sender, scraping, clock=clock, telemetry=telemetry, stop=stop
-        )
-        others.append(start_logs(settings, sender, clock, telemetry, stop))
-        scraping.start()
+        observed: Observation | Sharing
+        if settings.producers.shared:
+            kafka = client_settings(settings.kafka, broker.bootstrap, password)
+            observed = Sharing(settings, sender, kafka=kafka, clock=clock, telemetry=telemetry)
+        else:
+            observed = Observation(settings, sender, clock=clock, telemetry=telemetry)
+            telemetry.set(Metric.CLUSTERS, len(settings.clusters))
+        logs = start_logs(settings, sender, clock, telemetry, stop)
+        observed.start()
         url = f"http://{settings.telemetry.host}:{port}/metrics"
         run.announce(settings, run.PRODUCERS, telemetry_url=url)
         try:
             while not stop.wait(CHECK_S):
                 sender.check()
-                scraping.check()
-                for other in others:
-                    other.check()
+                observed.check()
+                logs.check()
         finally:
             stop.set()
             run.withdraw(settings, run.PRODUCERS)
-            _end(scraping, others)
+            observed.stop()
+            logs.join(LOGS_S)
             sender.flush(FLUSH_S)
     finally:
         stop.set()
         sender.close()
-
-
-def _end(scraping: Scraping, others: list[Beside]) -> None:
-    """Wait for what is in flight, all together no longer than STOP_S."""
-    until_s = time.monotonic() + STOP_S
-    scraping.stop(wait_s=IN_FLIGHT_S)
-    for other in others:
-        other.join(max(0.1, until_s - time.monotonic()))
-
-
-def _start_asking(
-    settings: Settings,
-    sender: Sender,
-    scraping: Scraping,
-    *,
-    clock: Clock,
-    telemetry: Telemetry,
-    stop: threading.Event,
-) -> list[Beside]:
-    """Start all that asks API servers; its client is big, and loaded where it is used."""
-    if not any(cluster.asks for cluster in settings.clusters):
-        return []
-    from producers.discoveries import start_discoveries  # noqa: PLC0415
-    from producers.watch import start_watches  # noqa: PLC0415
-
-    budgets = Budgets(settings.producers, clock, telemetry)
-    return [
-        start_discoveries(
-            settings, scraping, clock=clock, telemetry=telemetry, budgets=budgets, stop=stop
-        ),
-        start_watches(
-            settings, sender, clock=clock, telemetry=telemetry, budgets=budgets, stop=stop
-        ),
-    ]
 
 
 def _clock(settings: Settings) -> Clock:

@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,11 +61,21 @@ class Scraping:
     """All targets of the configuration, and those that are discovered, scraped until `stop`."""
 
     def __init__(
-        self, settings: Settings, sender: Sender, clock: Clock, telemetry: Telemetry
+        self,
+        settings: Settings,
+        sender: Sender,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        owns: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        """`owns`: which clusters are ours, also of those that the settings no longer name."""
         self._clock, self._telemetry = clock, telemetry
+        first = clock.now_ms if settings.producers.shared else lambda: 1  # core/handover.py
         self._scraper = Scraper(settings.producers, clock, telemetry)
-        self._reports = Reports(Checkpoint(settings.data), self._scraper, sender, telemetry)
+        self._reports = Reports(
+            Checkpoint(settings.data, owns, first), self._scraper, sender, telemetry
+        )
         now_ms = clock.now_ms()
         configured = [
             Watched.of_settings(cluster.target(target), target, now_ms)

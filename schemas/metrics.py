@@ -24,6 +24,7 @@ class Metric(StrEnum):
     LIMIT_HITS = "planewatch_limit_hits_total"
     LAG = "planewatch_lag_seconds"
     BATCH_DURATION = "planewatch_batch_duration_seconds"
+    CLUSTERS = "planewatch_observed_clusters"
     SCRAPES = "planewatch_scrapes_total"
     SCRAPE_DURATION = "planewatch_scrape_duration_seconds"
     SCRAPE_INTERVAL = "planewatch_scrape_interval_seconds"
@@ -62,6 +63,7 @@ class Definition:
         "lines",
         "scrapes",
         "problems",
+        "clusters",
     ]
     help: str
     labels: tuple[str, ...] = ()
@@ -97,6 +99,9 @@ CATALOGUE: Final[dict[Metric, Definition]] = {
         "gauge", "seconds", "Age of the newest record read, by topic", ("topic",)
     ),
     Metric.BATCH_DURATION: Definition("histogram", "seconds", "Time to write one batch", ()),
+    Metric.CLUSTERS: Definition(
+        "gauge", "clusters", "Configured clusters that this process observes", ()
+    ),
     Metric.SCRAPES: Definition(
         "counter", "scrapes", "Scrapes by outcome", ("cluster", "job", "outcome")
     ),

@@ -275,6 +275,9 @@ class RulesSettings(Node):
 class ProducersSettings(Node):
     """Limits of the producers, and what happens when one is hit."""
 
+    # Share the clusters with all processes of this Kafka that have the same configuration and a
+    # data folder of their own: each cluster is observed by one, another goes on where it dies.
+    shared: bool = False
     body_bytes_max: int = Field(512_000_000, ge=1_000)  # inflated; the scrape becomes too_big
     series_max: int = Field(2_000_000, ge=1)  # per scrape; the scrape becomes too_big
     parsed_keys_max: int = Field(1_000_000, ge=1_000)  # remembered; beyond, all are read anew

@@ -29,6 +29,7 @@ class TopicName(StrEnum):
     ALERTS = "alerts"
     DEAD_LETTERS = "dead-letters"
     STATE = "state"
+    TARGETS = "targets"
 
 
 class Header(StrEnum):
