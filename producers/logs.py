@@ -11,6 +11,7 @@ import zlib
 from producers.logtail import LogTail
 from producers.sending import Sender
 from schemas.clock import Clock
+from schemas.identity import on_node
 from schemas.settings import ClusterSettings, LogSettings, Settings
 from schemas.telemetry import Telemetry
 
@@ -44,7 +45,9 @@ def start_logs(
 ) -> LogTails:
     """Follow the configured logs of all clusters, until `stop` is set."""
 
-    def follow(cluster: ClusterSettings, log: LogSettings) -> LogTail:
+    def follow(cluster: ClusterSettings, configured: LogSettings) -> LogTail:
+        instance = on_node(configured.instance, settings.producers.node)
+        log = configured.model_copy(update={"instance": instance})
         name = (
             f"{cluster.id}.{zlib.crc32(f'{log.job}/{log.instance}/{log.path}'.encode()):08x}.json"
         )

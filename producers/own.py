@@ -27,9 +27,9 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 COLLECTED_S: Final = 1.0  # hundreds of clusters share what was collected within it
 
 
-def own_target(cluster: str) -> Target:
-    """Return the target that producers themselves are."""
-    return Target(cluster, JOB, INSTANCE)
+def own_target(cluster: str, node: str) -> Target:
+    """Return the target that producers themselves are; those of a node are called by it."""
+    return Target(cluster, JOB, node or INSTANCE)
 
 
 class OwnSeries:

@@ -76,14 +76,14 @@ class Scraping:
         self._reports = Reports(
             Checkpoint(settings.data, owns, first), self._scraper, sender, telemetry
         )
-        now_ms = clock.now_ms()
+        now_ms, node = clock.now_ms(), settings.producers.node
         configured = [
-            Watched.of_settings(cluster.target(target), target, now_ms)
+            Watched.of_settings(cluster.target(target, node), target, now_ms)
             for cluster in settings.clusters
             for target in cluster.targets
         ]
         series = OwnSeries(telemetry.registry)
-        configured += [Watched.ourselves(one, series, now_ms) for one in settings.clusters]
+        configured += [Watched.ourselves(one, node, series, now_ms) for one in settings.clusters]
         self._watched = {one.target: one for one in configured}  # changed by the scheduler only
         self._leaving: dict[Target, Watched] = {}  # guarded by the lock
         self._discovered: queue.SimpleQueue[Discovered] = queue.SimpleQueue()

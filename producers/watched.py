@@ -63,10 +63,10 @@ class Watched:
         )
 
     @classmethod
-    def ourselves(cls, cluster: ClusterSettings, series: OwnSeries, now_ms: int) -> Self:
+    def ourselves(cls, cluster: ClusterSettings, node: str, series: OwnSeries, now_ms: int) -> Self:
         """Return the target that this process is to a cluster; it delays no evaluation."""
         interval_s = min((one.interval_s for one in cluster.targets), default=INTERVAL_S)
-        target, source = own_target(cluster.id), OwnSource(series, cluster.id)
+        target, source = own_target(cluster.id, node), OwnSource(series, cluster.id)
         planned = plan(target, round(min(interval_s, INTERVAL_S) * 1000))
         next_ms = planned.next_tick_ms(now_ms)
         return cls(target, source, {}, TIMEOUT_S * 1000, planned, planned, next_ms)

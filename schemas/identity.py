@@ -7,7 +7,9 @@ and columns.
 import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
+from schemas.nodes import LOOPBACK
 from schemas.partition import PLANEWATCH_CLUSTER
 
 CLUSTER_PATTERN: Final = r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?"
@@ -48,3 +50,27 @@ class Target:
 
     def __str__(self) -> str:
         return self.key if self.path == METRICS_PATH else f"{self.key}{self.path}"
+
+
+def on_node(instance: str, node: str) -> str:
+    """Return the name of an instance; one on loopback is called by the node, where that is known.
+
+    127.0.0.1:2381 on cp-1 is cp-1:2381.
+    """
+    if not node:
+        return instance
+    if instance.strip("[]") in LOOPBACK:
+        return node
+    host, _, port = instance.rpartition(":")
+    return f"{node}:{port}" if host.strip("[]") in LOOPBACK else instance
+
+
+def host_and_port(url: str) -> str:
+    """Return what Prometheus calls an instance at this URL; "" where that is no URL."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError:  # no number: said by the check of the URL
+        return ""
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+    return f"{host}:{port}" if host and port else ""

@@ -9,7 +9,7 @@ Unknown keys are errors.
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from schemas.discovery import DiscoverySettings
-from schemas.identity import CLUSTER_PATTERN, METRICS_PATH, Target
+from schemas.identity import CLUSTER_PATTERN, METRICS_PATH, Target, host_and_port, on_node
 from schemas.nodes import LOOPBACK, FilePath, Node, Port, Seconds
 from schemas.nodes import Tls as Tls  # noqa: PLC0414 part of what is read from here
 
@@ -41,6 +41,15 @@ class TargetSettings(Node):
     probe: str = Field("", pattern=r"^([a-z][a-z0-9_]{0,30})?$")
     interval_s: Seconds = 15.0
     timeout_s: Seconds = 25.0  # with an etcd member gone, the API server's /metrics hangs for 20 s
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, tree: Any) -> Any:
+        """Call an instance as Prometheus does where it has no name: by host and port."""
+        if isinstance(tree, dict) and "instance" not in tree:
+            name = host_and_port(str(tree.get("url", "")))
+            return {**tree, "instance": name} if name else tree
+        return tree
 
     @field_validator("url")
     @classmethod
@@ -124,9 +133,9 @@ class ClusterSettings(Node):
             raise ValueError(f"targets given twice: {', '.join(doubled)}")
         return self
 
-    def target(self, settings: TargetSettings) -> Target:
-        """Return the identity of one of its targets."""
-        return Target(self.id, settings.job, settings.instance, settings.path)
+    def target(self, settings: TargetSettings, node: str = "") -> Target:
+        """Return the identity of one of its targets; `node`: where this process runs."""
+        return Target(self.id, settings.job, on_node(settings.instance, node), settings.path)
 
 
 class Sasl(Node):
@@ -278,6 +287,9 @@ class ProducersSettings(Node):
     # Share the clusters with all processes of this Kafka that have the same configuration and a
     # data folder of their own: each cluster is observed by one, another goes on where it dies.
     shared: bool = False
+    # The name of this node, where each control-plane node has producers of its own for what listens
+    # on loopback only: instances at 127.0.0.1, ::1 or localhost are called by it.
+    node: str = Field("", pattern=r"^([^/\s:]{1,200})?$")
     body_bytes_max: int = Field(512_000_000, ge=1_000)  # inflated; the scrape becomes too_big
     series_max: int = Field(2_000_000, ge=1)  # per scrape; the scrape becomes too_big
     parsed_keys_max: int = Field(1_000_000, ge=1_000)  # remembered; beyond, all are read anew

@@ -1,7 +1,9 @@
 """What planewatch is allowed in a cluster is what it asks for, and only reading."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -10,10 +12,12 @@ from producers.core.discovery import PROBES, SLIS_PATH
 from producers.core.stretch import FLOW_SCHEMA
 from producers.discovery import SLICES
 from producers.watch import LEASES
+from schemas.config import load
 from schemas.discovery import WELL_KNOWN
 from schemas.identity import METRICS_PATH
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
+EDGE = FOLDER / "edge"
 READING = {"get", "list", "watch"}
 
 
@@ -116,3 +120,31 @@ def test_all_our_requests_are_in_a_priority_level_of_our_own_that_borrows_and_le
     account = {"name": "planewatch", "namespace": "planewatch"}
     assert [{"kind": "ServiceAccount", "serviceAccount": account}] == rule["subjects"]
     assert rule["nonResourceRules"] and rule["resourceRules"]
+
+
+def test_producers_at_the_edge_ask_their_own_node_only() -> None:
+    settings = load(EDGE / "planewatch.yaml", environ={}).settings
+    (cluster,) = settings.clusters
+    assert not cluster.asks and cluster.discovery is None
+    assert {"127.0.0.1"} == {urlsplit(one.url).hostname for one in cluster.targets}
+    names = [cluster.target(one, "cp-1").instance for one in cluster.targets]
+    assert ["cp-1:2381", "cp-1:10259", "cp-1:10257"] == names
+
+
+def test_producers_at_the_edge_run_on_control_plane_nodes_without_rights() -> None:
+    pod = yaml.safe_load((EDGE / "daemonset.yaml").read_text())["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["hostNetwork"] and pod["dnsPolicy"] == "Default"
+    assert ["node-role.kubernetes.io/control-plane"] == list(pod["nodeSelector"])
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert ["ALL"] == container["securityContext"]["capabilities"]["drop"]
+    environment = {one["name"]: one["valueFrom"] for one in container["env"]}
+    assert {"PLANEWATCH_PRODUCERS__NODE": {"fieldRef": {"fieldPath": "spec.nodeName"}}} == (
+        environment
+    )
+    mounted = {one["mountPath"] for one in container["volumeMounts"]}
+    stage, *options = container["args"]
+    given = dict(pairwise(options))
+    assert "producers" == stage
+    assert given["--data"] in mounted
+    assert any(given["--config"].startswith(f"{path}/") for path in mounted)

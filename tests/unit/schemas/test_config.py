@@ -6,6 +6,8 @@ import pytest
 
 from schemas.config import effective, load
 from schemas.errors import ConfigError, Problem
+from schemas.identity import on_node
+from schemas.settings import TargetSettings
 
 SMALLEST = """\
 clusters:
@@ -229,3 +231,41 @@ def test_discovery_is_shown_with_its_services(tmp_path: Path) -> None:
     assert (str(tmp_path / "ca.crt"), f"{file}:5") == shown[
         "clusters.0.discovery.services.etcd.tls.ca_file"
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "instance"),
+    [
+        ("http://127.0.0.1:2381/metrics", "127.0.0.1:2381"),
+        ("https://10.0.0.11/metrics", "10.0.0.11:443"),
+        ("http://etcd-1", "etcd-1:80"),
+        ("https://[fd00::1]:6443", "[fd00::1]:6443"),
+    ],
+)
+def test_an_instance_without_a_name_is_called_as_prometheus_calls_it(
+    url: str, instance: str
+) -> None:
+    assert instance == TargetSettings.model_validate({"job": "etcd", "url": url}).instance
+
+
+def test_a_url_that_is_none_is_told_though_the_instance_has_no_name(tmp_path: Path) -> None:
+    found = problems(tmp_path, "clusters: [{id: a, targets: [{job: etcd, url: 'ftp://h:x/'}]}]")
+    (problem,) = (one for path, one in found.items() if path.endswith("url"))
+    assert "expected http://" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("instance", "expected"),
+    [
+        ("127.0.0.1:2381", "cp-1:2381"),
+        ("localhost", "cp-1"),
+        ("::1", "cp-1"),
+        ("[::1]:10259", "cp-1:10259"),
+        ("10.0.0.11:2381", "10.0.0.11:2381"),
+        ("cp-2", "cp-2"),
+        ("127.0.0.1x:1", "127.0.0.1x:1"),
+    ],
+)
+def test_what_listens_on_loopback_is_called_by_its_node(instance: str, expected: str) -> None:
+    assert expected == on_node(instance, "cp-1")
+    assert instance == on_node(instance, "")
