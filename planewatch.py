@@ -50,6 +50,7 @@ STAGE_VERBS: Final = {
         "topics",
         "Compare the topics of the broker with the plan; create them.",
     ),
+    "targets": ("producers", "targets", "Take targets over from a configuration of Prometheus."),
     "rules": ("streams", "rules", "Check, test, list and import rule files."),
     "alerts": ("streams", "alerts", "Show the newest state of each alert, or follow the topic."),
     "query": ("sinks", "query", "Ask the tables by a named query or by read-only SQL."),

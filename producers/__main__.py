@@ -9,6 +9,7 @@ CLI = Verbs(
     {
         "run": "producers.run:run_command",
         "topics": "producers.topics_command:topics_command",
+        "targets": "producers.targets_command:targets_command",
         "broker": "producers.broker:broker_command",
         "rehearse": "producers.rehearsal.server:rehearse_command",
     },

@@ -46,10 +46,9 @@ class TargetSettings(Node):
     @classmethod
     def _named(cls, tree: Any) -> Any:
         """Call an instance as Prometheus does where it has no name: by host and port."""
-        if isinstance(tree, dict) and "instance" not in tree:
-            name = host_and_port(str(tree.get("url", "")))
-            return {**tree, "instance": name} if name else tree
-        return tree
+        if not isinstance(tree, dict) or "instance" in tree or "url" not in tree:
+            return tree
+        return {**tree, "instance": host_and_port(str(tree["url"])) or "of-no-url"}
 
     @field_validator("url")
     @classmethod
