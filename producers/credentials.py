@@ -41,7 +41,7 @@ class Credentials:
         return self._reading.identity
 
     def refused(self) -> None:
-        """Take note that a server refused them; any thread may say so, and as often as it likes."""
+        """Take note that they were of no use with a server; any thread, as often as it likes."""
         self._refused.set()
 
     def start(self) -> None:

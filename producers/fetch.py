@@ -85,7 +85,7 @@ class Credentials(Protocol):
         """Who we are now."""
 
     def refused(self) -> None:
-        """Take note that a server refused that."""
+        """Take note that this was of no use with a server."""
 
 
 class Source(Protocol):

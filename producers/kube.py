@@ -69,6 +69,8 @@ class Connection:
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
             end = ended_by(error)
             self._report(end.signal, failed=True)
+            if isinstance(error, ApiException):  # no TLS: the kubeconfig may hold another CA now
+                self._forget()
             raise Ended(end, target=self.instance) from error
         self._report(str(response.status), failed=response.status == 429 or response.status >= 500)
         if response.status != 200:
@@ -118,10 +120,15 @@ class Connection:
                 pass  # the status says enough
         retry_after = response.headers.get("Retry-After", "")
         end = read_failure(response.status, body[:FAILURE_BYTES_MAX], retry_after)
-        if end.signal is Signal.DENIED and self._client:
+        if end.signal is Signal.DENIED:
+            self._forget()
+        return end
+
+    def _forget(self) -> None:
+        """Let the next request read the kubeconfig anew."""
+        if self._client:
             self._client.rest_client.close()
             self._client = None
-        return end
 
     def _answer(self, response: urllib3.BaseHTTPResponse, left_ms: float) -> Answer:
         return Answer(response, self._clock, max(left_ms, WALL_S_MIN * 1000 * self._clock.speed))

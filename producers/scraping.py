@@ -38,7 +38,8 @@ SLEEP_MAX_S: Final = 0.2  # a rehearsal may change the speed of the clock at any
 STOPPED: Final = "the producer stopped"
 UNCONFIGURED: Final = "no longer configured"
 GONE: Final = "the API server no longer lists it"
-REFUSED: Final = frozenset({Outcome.UNAUTHORIZED, Outcome.FORBIDDEN})
+# TLS: the kubeconfig may hold another CA by now, or another client certificate.
+REFUSED: Final = frozenset({Outcome.UNAUTHORIZED, Outcome.FORBIDDEN, Outcome.TLS})
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,9 @@
 wait before they are read again.
 
 The rule this file owns: files are read again each minute, for they are rotated under us; a plug-in
-of a kubeconfig runs when its credentials come to their end, or when a server refuses them, and then
-ever more rarely while that does not help: behind it is somebody's identity provider.
+of a kubeconfig runs when its credentials come to their end, or when a server refuses them or shows
+a certificate that we do not trust, and then ever more rarely while that does not help: behind it is
+somebody's identity provider.
 """
 
 from dataclasses import dataclass, field
