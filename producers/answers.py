@@ -20,7 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from producers.budget import pause
 from producers.core.watching import End, Signal
 from schemas.clock import Clock
-from schemas.errors import SourceError
+from schemas.errors import DecodeError, SourceError
 
 CHUNK_BYTES: Final = 65_536
 
@@ -31,6 +31,10 @@ class Ended(SourceError):
     def __init__(self, end: End, *, target: str) -> None:
         super().__init__(f"{end.signal} {end.reason}", target=target)
         self.end = end
+
+
+class TooLong(DecodeError):
+    """An answer goes on beyond its maximum."""
 
 
 def ended_by(error: Exception) -> End:
@@ -73,6 +77,21 @@ class Answer:
             raise self._ended(ended_by(error)) from error
         if self._late:  # a body without a length seems to end when its socket is closed
             raise self._ended(End(Signal.FAILED))
+
+    def whole(self, bytes_max: int) -> bytes:
+        """Return the body.
+
+        Raises:
+            Ended: as `chunks`.
+            TooLong: it goes on beyond `bytes_max`; the rest is not read.
+        """
+        pieces, left = [], bytes_max
+        for chunk in self.chunks():
+            pieces.append(chunk)
+            left -= len(chunk)
+            if left < 0:
+                raise TooLong(f"an answer of more than {bytes_max} bytes")
+        return b"".join(pieces)
 
     def end(self) -> None:
         """Let whoever reads the body find its end."""

@@ -41,11 +41,19 @@ class Budget:
         self._telemetry.count(Metric.REQUESTS, cluster=self._cluster, owner=owner, code=code)
         with self._lock:
             before = self._instances.get(instance, core.Instance())
+            self._instances[instance] = self._failed(before) if failed else core.answered(before)
+
+    def read(self, instance: str, *, garbled: bool) -> None:
+        """Take note whether the body of a good answer made sense; `report` came before."""
+        with self._lock:
+            before = self._instances.get(instance, core.Instance())
             self._instances[instance] = (
-                core.failed(before, self._clock.now_ms(), random.random())  # noqa: S311 no secret
-                if failed
-                else core.succeeded()
+                self._failed(before, garbled=True) if garbled else core.understood()
             )
+
+    def _failed(self, before: core.Instance, *, garbled: bool = False) -> core.Instance:
+        jitter = random.random()  # noqa: S311 no secret
+        return core.failed(before, self._clock.now_ms(), jitter, garbled=garbled)
 
     def _admit(self, instance: str) -> int:
         with self._lock:

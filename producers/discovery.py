@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from producers.answers import Ended
+from producers.answers import Ended, TooLong
 from producers.budget import pause
 from producers.core.discovery import (
     API_SERVER,
@@ -134,8 +134,10 @@ class Discovery:
                 if ended.signal in OUT_OF_REACH:
                     break  # the others would fare no better
             except DecodeError as error:
+                self._connection.read(garbled=True)
                 ended = End(Signal.GARBAGE, str(error))
             else:
+                self._connection.read()
                 self._take(job, service, listed)
             if self._stop.is_set():
                 break
@@ -194,16 +196,14 @@ class Discovery:
         raise DecodeError(f"{job} has more than {PAGES_MAX} pages of EndpointSlices")
 
     def _body(self, path: str, query: dict[str, str]) -> bytes:
-        body = b""
         with self._connection.get(
             path, query, silence_ms=SILENCE_MS, deadline_ms=DEADLINE_MS, stop=self._stop
         ) as answer:
-            for chunk in answer.chunks():
-                body += chunk
-                if len(body) > BYTES_MAX:
-                    self._telemetry.count(Metric.LIMIT_HITS, limit="slices_bytes_max")
-                    raise DecodeError(f"EndpointSlices of more than {BYTES_MAX} bytes")
-        return body
+            try:
+                return answer.whole(BYTES_MAX)
+            except TooLong:
+                self._telemetry.count(Metric.LIMIT_HITS, limit="slices_bytes_max")
+                raise
 
     def _log(self, end: End) -> None:
         """Log where the way it ends has changed."""

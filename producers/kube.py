@@ -77,6 +77,10 @@ class Connection:
             raise Ended(self._failure(response), target=self.instance)
         return self._answer(response, began_ms + deadline_ms - self._clock.now_ms())
 
+    def read(self, *, garbled: bool = False) -> None:
+        """Tell whether the newest answer made sense; one that does not is a failure, too."""
+        self._budget.read(self.instance, garbled=garbled)
+
     def _open(self) -> ApiClient:
         """Return a client made of the kubeconfig, and of the files it names, as they are now."""
         settings, _ = self._access.open()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from producers.answers import Answer, Ended
+from producers.answers import Answer, Ended, TooLong
 from producers.budget import pause
 from producers.core.changes import bare, change, snapshot, trimmed
 from producers.core.watching import (
@@ -154,6 +154,7 @@ class Watch:
         try:
             for _ in range(PAGES_MAX):
                 page = read_page(self._body(list_query(next_page)))
+                self._connection.read()
                 version = version or page.version
                 items += [self._named(item) for item in page.items]
                 if not (next_page := page.next_page):
@@ -164,6 +165,7 @@ class Watch:
         except Ended as error:
             return error.end
         except DecodeError as error:
+            self._connection.read(garbled=True)
             return End(Signal.GARBAGE, str(error))
         now_ms = self._clock.now_ms()
         for one in snapshot(self._cluster, self._seen.objects, items, now_ms):
@@ -172,7 +174,6 @@ class Watch:
         return End(Signal.LISTED)
 
     def _body(self, query: dict[str, str]) -> bytes:
-        body = b""
         with self._connection.get(
             self._resource.path,
             query,
@@ -180,12 +181,11 @@ class Watch:
             deadline_ms=PAGE_MS,
             stop=self._stop,
         ) as answer:
-            for chunk in answer.chunks():
-                body += chunk
-                if len(body) > PAGE_BYTES_MAX:
-                    self._telemetry.count(Metric.LIMIT_HITS, limit="snapshot_page_bytes_max")
-                    raise DecodeError(f"a page of more than {PAGE_BYTES_MAX} bytes")
-        return body
+            try:
+                return answer.whole(PAGE_BYTES_MAX)
+            except TooLong:
+                self._telemetry.count(Metric.LIMIT_HITS, limit="snapshot_page_bytes_max")
+                raise
 
     def _named(self, item: JsonObject) -> JsonObject:
         return {"apiVersion": self._resource.api_version, "kind": self._resource.kind} | item
@@ -201,6 +201,8 @@ class Watch:
                 if isinstance(event, End):
                     end = event
                     break
+                if not events:
+                    self._connection.read()
                 events += 1
                 self._take(event)
                 if not self._settle():
@@ -209,13 +211,14 @@ class Watch:
         except Ended as error:
             end = error.end
         except DecodeError as error:
+            self._connection.read(garbled=True)
             end = End(Signal.GARBAGE, str(error))
         lasted_ms = self._clock.now_ms() - began_ms
         return End(end.signal, end.reason, events, lasted_ms, end.retry_after_s)
 
     def _events(self) -> Iterator[Event | End]:
         query = watch_query(self._seen.version, random.random())  # noqa: S311 no secret
-        rest = b""
+        rest: list[bytes] = []  # of a line that goes on
         with self._connection.get(
             self._resource.path,
             query,
@@ -225,11 +228,13 @@ class Watch:
         ) as answer:
             self._answer = answer
             for chunk in answer.chunks():
-                *lines, rest = (rest + chunk).split(b"\n")
+                *lines, end = chunk.split(b"\n")
                 for line in lines:
-                    if line:
-                        yield read_event(line)
-                if len(rest) > EVENT_BYTES_MAX:
+                    if whole := b"".join([*rest, line]):
+                        yield read_event(whole)
+                    rest = []
+                rest.append(end)
+                if sum(map(len, rest)) > EVENT_BYTES_MAX:
                     self._telemetry.count(Metric.LIMIT_HITS, limit="watch_event_bytes_max")
                     raise DecodeError(f"an event of more than {EVENT_BYTES_MAX} bytes")
                 if self._stop.is_set():

@@ -49,6 +49,7 @@ class Instance:
     failures: int = 0  # in a row
     retry_ms: int = 0  # before this nobody tries
     trial_until_ms: int = 0  # until this, one request is on its way to find out
+    garbled: bool = False  # the newest body was nonsense: another good head proves nothing
 
     @property
     def ailing(self) -> bool:
@@ -66,12 +67,21 @@ def admit(instance: Instance, now_ms: int) -> tuple[Instance, int]:
     return replace(instance, trial_until_ms=now_ms + TRIAL_MS_MAX), 0
 
 
-def failed(instance: Instance, now_ms: int, jitter: float) -> Instance:
-    """Return the instance after a failure."""
+def failed(instance: Instance, now_ms: int, jitter: float, *, garbled: bool = False) -> Instance:
+    """Return the instance after a failure, or after an answer that nobody can read (`garbled`).
+
+    All that ask it wait for this pause, so it is never shorter than half of its ceiling.
+    """
     failures = instance.failures + 1
-    return Instance(failures, now_ms + backoff_ms(failures, jitter))
+    retry_ms = now_ms + backoff_ms(failures, 0.5 + jitter / 2)
+    return Instance(failures, retry_ms, garbled=garbled or instance.garbled)
 
 
-def succeeded() -> Instance:
-    """Return an instance that has just answered."""
+def answered(instance: Instance) -> Instance:
+    """Return the instance after a good status, before its body was read."""
+    return instance if instance.garbled else Instance()
+
+
+def understood() -> Instance:
+    """Return an instance whose answer made sense."""
     return Instance()

@@ -10,11 +10,12 @@ from producers.core.budget import (
     Bucket,
     Instance,
     admit,
+    answered,
     backoff_ms,
     failed,
     refilled,
-    succeeded,
     take,
+    understood,
 )
 
 PER_S, BURST = 1.0, 10
@@ -86,7 +87,22 @@ def test_a_trial_that_never_ends_does_not_block_for_ever() -> None:
 
 
 def test_one_success_opens_the_instance_to_all() -> None:
-    assert 0 == admit(succeeded(), NOW_MS)[1]
+    assert 0 == admit(answered(ailing()), NOW_MS)[1]
+
+
+def test_after_nonsense_only_an_answer_that_makes_sense_does() -> None:
+    """Each answer begins well, so the head of one proves nothing."""
+    instance = Instance()
+    for _ in range(FAILURES_MAX):
+        instance = failed(answered(instance), NOW_MS, 0.5, garbled=True)
+    assert admit(answered(instance), NOW_MS)[1] > 0
+    assert answered(failed(instance, NOW_MS, 0.5)).ailing  # refused in between
+    assert 0 == admit(understood(), NOW_MS)[1]
+
+
+def test_all_who_ask_wait_for_half_of_the_ceiling_at_least() -> None:
+    for jitter in (0.0, 0.5, 1 - 1e-9):
+        assert 400 <= failed(Instance(), 0, jitter).retry_ms < 800
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
