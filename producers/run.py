@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from producers.logs import start_logs
+from producers.memory import share_arenas
 from producers.observation import Observation
 from producers.sending import Sender
 from producers.sharing import Sharing
@@ -49,6 +50,7 @@ def run_command(settings: Settings) -> None:
 
     Example: planewatch producers --config planewatch.yaml
     """
+    share_arenas()
     stop = threading.Event()
 
     def terminate(number: int, _: FrameType | None) -> None:

@@ -290,7 +290,8 @@ class ProducersSettings(Node):
     # on loopback only: instances at 127.0.0.1, ::1 or localhost are called by it.
     node: str = Field("", pattern=r"^([^/\s:]{1,200})?$")
     body_bytes_max: int = Field(512_000_000, ge=1_000)  # inflated; the scrape becomes too_big
-    series_max: int = Field(2_000_000, ge=1)  # per scrape; the scrape becomes too_big
+    # Per scrape; the scrape becomes too_big. One takes about 500 bytes while it is read first.
+    series_max: int = Field(2_000_000, ge=1)
     parsed_keys_max: int = Field(1_000_000, ge=1_000)  # remembered; beyond, all are read anew
     queue_bytes_max: int = Field(256_000_000, ge=1_000_000)  # unsent in memory; scraping waits
     # What Kafka has not taken by then goes to disk, too; a process that is killed loses less.
