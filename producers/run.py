@@ -1,7 +1,8 @@
 """The stage itself. In: settings. Out: scrapes, changes and logs in Kafka, until SIGTERM.
 
-The rule this file owns: nothing starts before Kafka has our topics; on SIGTERM nothing new begins,
-what is in flight gets 3 s, what was observed is flushed, and all of that takes less than 5 s.
+The rule this file owns: nothing starts before Kafka has our topics, or had them before it went
+away; on SIGTERM nothing new begins, what is in flight gets 3 s, what was observed is flushed, and
+all of that takes less than 5 s.
 """
 
 import logging
@@ -17,12 +18,13 @@ from producers.memory import share_arenas
 from producers.observation import Observation
 from producers.sending import Sender
 from producers.sharing import Sharing
-from producers.topics import Topics
+from producers.topics import TIMEOUT_S, Topics
+from producers.topics_seen import Confirmation, partitions_seen, remember
 from schemas import run
 from schemas.clock import Clock
 from schemas.command import configured
 from schemas.config import kafka_password
-from schemas.errors import ConfigError, Problem
+from schemas.errors import BrokerError, ConfigError, Problem
 from schemas.kafka import client_settings
 from schemas.metrics import Metric
 from schemas.settings import Settings
@@ -32,6 +34,7 @@ STAGE: Final = "producers"
 LOGS_S: Final = 0.1  # they stop while all else does
 FLUSH_S: Final = 0.8
 CHECK_S: Final = 0.5
+AWAY_S: Final = 3.0  # after so long Kafka is away, for who knows its topics
 
 NOTHING_TO_DO: Final = """nothing to observe: no target, API server or log file. Write, say:
   clusters:
@@ -76,13 +79,15 @@ def observe(settings: Settings, stop: threading.Event) -> None:
     port = _serve(settings, telemetry)
     broker, password = run.broker(settings), kafka_password(settings.kafka)
     topics = Topics(settings.kafka, broker, password)
-    if not topics.wait(stop):
+    seen = partitions_seen(settings, broker)
+    there = _await(topics, stop, seen)
+    if stop.is_set():
         return
-    for name in topics.create_missing():
-        logger.info("created topic=%s", name)
-    sender = Sender(settings, broker, password, telemetry)
+    sender = Sender(settings, broker, password, telemetry, partitions=None if there else seen)
     try:
         logger.info("kafka=%s partitions=%d", broker.bootstrap, sender.partitions())
+        remember(settings, broker, sender.partitions())
+        confirmation = None if there else Confirmation(topics, sender, stop)
         observed: Observation | Sharing
         if settings.producers.shared:
             kafka = client_settings(settings.kafka, broker.bootstrap, password)
@@ -99,6 +104,8 @@ def observe(settings: Settings, stop: threading.Event) -> None:
                 sender.check()
                 observed.check()
                 logs.check()
+                if confirmation:
+                    confirmation.check()
         finally:
             stop.set()
             run.withdraw(settings, run.PRODUCERS)
@@ -108,6 +115,25 @@ def observe(settings: Settings, stop: threading.Event) -> None:
     finally:
         stop.set()
         sender.close()
+
+
+def _await(topics: Topics, stop: threading.Event, seen: int | None) -> bool:
+    """Return whether Kafka is there, with all topics; without it only where they were seen before.
+
+    Raises:
+        BrokerError: it does not answer, or cannot take our records.
+    """
+    try:
+        if not topics.wait(stop, timeout_s=TIMEOUT_S if seen is None else AWAY_S):
+            return False
+    except BrokerError as error:
+        if seen is None:
+            raise
+        logger.error("observing into the spool, with partitions=%d as last seen: %s", seen, error)
+        return False
+    for name in topics.create_missing():
+        logger.info("created topic=%s", name)
+    return True
 
 
 def _clock(settings: Settings) -> Clock:

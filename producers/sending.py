@@ -54,8 +54,15 @@ class Sender:
     """A producer that all threads of the stage share."""
 
     def __init__(
-        self, settings: Settings, broker: Broker, password: str | None, telemetry: Telemetry
+        self,
+        settings: Settings,
+        broker: Broker,
+        password: str | None,
+        telemetry: Telemetry,
+        *,
+        partitions: int | None = None,
     ) -> None:
+        """`partitions`: of each topic, where Kafka cannot be asked now."""
         base = client_settings(settings.kafka, broker.bootstrap, password)
         limits = settings.producers
         self._producer = Producer(
@@ -74,7 +81,7 @@ class Sender:
             late_ms=round(limits.spool_after_s * 1000),
             telemetry=telemetry,
         )
-        self._partitions: int | None = None
+        self._partitions = partitions
         self._partitions_lock = threading.Lock()
         self._closing = threading.Event()
         self._fatal: KafkaError | None = None
@@ -140,6 +147,19 @@ class Sender:
                 self._producer.list_topics(name, timeout=METADATA_TIMEOUT_S)
             except KafkaException as error:
                 raise self._away(error) from error
+
+    def confirm_partitions(self) -> None:
+        """Ask Kafka whether topics have as many partitions as we were told.
+
+        Raises:
+            BrokerError: they have not, or cannot be used.
+        """
+        found = self._ask_partitions()
+        if found != self.partitions():
+            raise BrokerError(
+                f"topics have {found} partitions, and had {self.partitions()} when Kafka was last "
+                "there: start producers again, records in the spool go to the right ones then"
+            )
 
     def check(self) -> None:
         """Raise BrokerError if the producer has failed for good and the process must restart."""

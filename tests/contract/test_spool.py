@@ -49,6 +49,21 @@ def settings_of(broker: KafkaBroker, data: Path) -> Settings:
     )
 
 
+def stages_of(broker: KafkaBroker, data: Path, server: Server) -> Stages:
+    """Producers that scrape one server, fast."""
+    url = f"http://127.0.0.1:{server.port}/metrics"
+    target = {"job": "etcd", "instance": "i", "url": url, "interval_s": 0.2}
+    tree = settings_of(broker, data).model_dump(mode="json", include={"kafka", "producers"})
+    return Stages(data, tree | {"clusters": [{"id": "c1", "targets": [target]}]})
+
+
+def sequences(broker: KafkaBroker, settings: Settings) -> set[int]:
+    """The numbers of all attempts that Kafka has, our own series left out."""
+    records = read_all(broker.bootstrap, scrapes_name(settings))
+    envelopes = [decode_scrape(record.value()).envelope for record in records]
+    return {one.sequence for one in envelopes if one.job == "etcd"}
+
+
 def scrapes_name(settings: Settings) -> str:
     return topic_names(settings.kafka)[TopicName.SCRAPES]
 
@@ -56,11 +71,8 @@ def scrapes_name(settings: Settings) -> str:
 def test_every_accepted_scrape_is_in_kafka_though_both_were_killed(
     kafka_broker: KafkaBroker, tmp_path: Path, server: Server
 ) -> None:
-    settings = settings_of(kafka_broker, tmp_path / "data")
-    url = f"http://127.0.0.1:{server.port}/metrics"
-    target = {"job": "etcd", "instance": "i", "url": url, "interval_s": 0.2}
-    tree = settings.model_dump(mode="json", include={"kafka", "producers"})
-    stages = Stages(settings.data, tree | {"clusters": [{"id": "c1", "targets": [target]}]})
+    stages = stages_of(kafka_broker, tmp_path / "data", server)
+    settings = stages.settings
     spooled = settings.data / "producers" / "spool"
     try:
         stages.start("producers")
@@ -79,11 +91,57 @@ def test_every_accepted_scrape_is_in_kafka_though_both_were_killed(
         assert 0 == stages.stop("producers"), stages.tail("producers")
     finally:
         stages.close()
-    records = read_all(kafka_broker.bootstrap, scrapes_name(settings))
-    envelopes = [decode_scrape(record.value()).envelope for record in records]
-    found = {one.sequence for one in envelopes if one.job == "etcd"}
+    found = sequences(kafka_broker, settings)
     assert newest >= 15
     assert set() == set(range(1, newest)) - found  # the newest may have been under way
+
+
+def test_a_start_while_kafka_is_away_observes_at_once(
+    kafka_broker: KafkaBroker, tmp_path: Path, server: Server
+) -> None:
+    """Where it has seen the topics before; elsewhere it waits."""
+    stages = stages_of(kafka_broker, tmp_path / "data", server)
+    spooled = stages.data / "producers" / "spool"
+    try:
+        stages.start("producers")
+        wait_until(lambda: len(server.requests) >= 3)
+        assert 0 == stages.stop("producers")
+        kafka_broker.kill()
+        stages.start("producers")
+        asked = len(server.requests)
+        wait_until(lambda: len(server.requests) >= asked + 10)
+        wait_until(lambda: any(spooled.rglob("*.spool")))
+        assert "observing into the spool" in stages.tail("producers")
+
+        kafka_broker.start()
+        wait_until(lambda: "kafka is there again" in stages.tail("producers"))
+        wait_until(lambda: not any(spooled.rglob("*.spool")))
+        assert 0 == stages.stop("producers"), stages.tail("producers")
+    finally:
+        stages.close()
+    found = sequences(kafka_broker, stages.settings)
+    assert len(found) >= 13
+    assert set(range(1, max(found) + 1)) == found
+
+
+def test_a_start_ends_where_topics_are_others_than_they_were(
+    kafka_broker: KafkaBroker, tmp_path: Path, server: Server
+) -> None:
+    stages = stages_of(kafka_broker, tmp_path / "data", server)
+    seen = stages.data / "producers" / "topics.json"
+    try:
+        stages.start("producers")
+        assert 0 == stages.stop("producers")
+        told = seen.read_text()
+        assert f'"partitions":{PARTITIONS}' in told
+        seen.write_text(told.replace(f":{PARTITIONS}}}", f":{PARTITIONS + 1}}}"))
+        kafka_broker.kill()
+        started = stages.start("producers")
+        kafka_broker.start()
+        assert 1 == started.wait(WAIT_S)
+        assert "when Kafka was last there: start producers again" in stages.tail("producers")
+    finally:
+        stages.close()
 
 
 def test_a_short_outage_doubles_nothing_and_changes_no_order(
