@@ -163,8 +163,16 @@ class Sharing:
     def _is_on(self, cluster: str, partition: int) -> bool:
         return partition_of(cluster, self._sender.partitions()) == partition
 
+    def _clusters_on(self, partition: int) -> set[str]:
+        """Return the clusters of a partition, also those that only others know."""
+        configured = {one.id for one in self._settings.clusters}
+        known = configured | self._told.get(partition, {}).keys()
+        return {one for one in known if self._is_on(one, partition)}
+
     def _tend(self, partition: int) -> None:
         """Begin what is ours and not observed yet; tell others how far it is."""
+        if not self._clusters_on(partition):
+            return
         if partition in self._new:
             self._settle(partition)
             self._new.discard(partition)
@@ -222,8 +230,7 @@ class Sharing:
         """Tell what the next owner goes on with; return whether Kafka has it."""
         self._published_s[partition] = time.monotonic()
         configured = {one.id for one in self._settings.clusters}
-        clusters = configured | self._told.get(partition, {}).keys()
-        for cluster in sorted(one for one in clusters if self._is_on(one, partition)):
+        for cluster in sorted(self._clusters_on(partition)):
             files, value = self._files.read(cluster), None
             if cluster in configured or TARGETS in files:
                 value = encode(Handover(owner=self._files.owner, final=final, files=files))
