@@ -20,7 +20,9 @@ from producers.core.attempts import (
 from producers.core.chunks import Chunk, encode_chunks
 from producers.core.columns import NO_ROWS, Columns
 from producers.core.exposition import Exposition
+from producers.core.families import Profiles
 from producers.core.formats import BodyReader
+from producers.core.kept import Kept
 from producers.core.keys import Keys
 from producers.core.outcomes import Verdict, of_body, of_status, verdict
 from producers.core.stretch import Went, own_waits
@@ -30,7 +32,7 @@ from schemas.clock import Clock
 from schemas.identity import Target
 from schemas.metrics import Metric
 from schemas.records import Outcome
-from schemas.settings import ProducersSettings
+from schemas.settings import Settings
 from schemas.telemetry import Telemetry
 
 SCRAPE: Final = "scrape"  # owners of requests
@@ -49,10 +51,12 @@ class Scraped:
 class Scraper:
     """What all scrapes of a process share: limits, clock, and what was read before."""
 
-    def __init__(self, limits: ProducersSettings, clock: Clock, telemetry: Telemetry) -> None:
-        self._limits, self._clock, self._telemetry = limits, clock, telemetry
-        self._keys = Keys(limits.parsed_keys_max)
+    def __init__(self, settings: Settings, clock: Clock, telemetry: Telemetry) -> None:
+        self._limits, self._clock, self._telemetry = settings.producers, clock, telemetry
+        self._keys = Keys(self._limits.parsed_keys_max)
+        self._profiles = Profiles(settings.clusters, self._limits.node)
         self._readers: dict[Target, BodyReader] = {}
+        self._kept: dict[Target, Kept] = {}
         self._parsing = threading.Lock()  # the keys are shared, and Python parses on one core
 
     def scrape(self, source: Source | Probe, attempt: Attempt, timeout_ms: float) -> Scraped:
@@ -75,6 +79,7 @@ class Scraper:
         ending = Ending(verdict(outcome, reason), now_ms, now_ms)
         if outcome is Outcome.REMOVED:
             self._readers.pop(attempt.target, None)
+            self._kept.pop(attempt.target, None)
         job, cluster = attempt.target.job, attempt.target.cluster
         self._telemetry.count(Metric.SCRAPES, cluster=cluster, job=job, outcome=outcome)
         chunks = encode_chunks(envelope(attempt, ending), NO_ROWS)
@@ -119,6 +124,7 @@ class Scraper:
                 self._telemetry.count(Metric.LIMIT_HITS, limit=limit)
         said = of_body(exposition, body_bytes=len(answer.body), whole=answer.whole)
         columns = exposition.columns if said.keeps_rows else NO_ROWS
+        families = self._profiles.of(target)
         ending = Ending(
             said,
             start_ms,
@@ -128,8 +134,9 @@ class Scraper:
             samples=exposition.samples if said.keeps_rows else 0,
             process_start_ms=process_start_ms(columns, answer.process_start_s),
             kubernetes_version=kubernetes_version(columns.layout),
+            family_filter=families.name,
         )
-        return ending, columns
+        return ending, self._kept.setdefault(target, Kept(families)).of(columns)
 
     def _parse(self, answer: Answer, target: Target) -> Exposition:
         with self._parsing:

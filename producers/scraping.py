@@ -73,7 +73,7 @@ class Scraping:
         """`owns`: which clusters are ours, also of those that the settings no longer name."""
         self._clock, self._telemetry = clock, telemetry
         first = clock.now_ms if settings.producers.shared else lambda: 1  # core/handover.py
-        self._scraper = Scraper(settings.producers, clock, telemetry)
+        self._scraper = Scraper(settings, clock, telemetry)
         self._reports = Reports(
             Checkpoint(settings.data, owns, first), self._scraper, sender, telemetry
         )

@@ -41,6 +41,8 @@ class TargetSettings(Node):
     probe: str = Field("", pattern=r"^([a-z][a-z0-9_]{0,30})?$")
     interval_s: Seconds = 15.0
     timeout_s: Seconds = 25.0  # with an etcd member gone, the API server's /metrics hangs for 20 s
+    families: Literal["core", "all"] | None = None  # that of the cluster
+    families_keep: list[str] = []  # globs, beside those of the cluster
 
     @model_validator(mode="before")
     @classmethod
@@ -101,6 +103,10 @@ class ClusterSettings(Node):
     context: str | None = None
     in_cluster: bool = False  # instead of a kubeconfig: we are a pod of this cluster
     discovery: DiscoverySettings | None = None
+    # Metric families that are kept: core leaves out what is bulk (producers/core/families.py), but
+    # for those that your own rules read: globs such as grpc_client_*.
+    families: Literal["core", "all"] = "all"
+    families_keep: list[str] = []
 
     @field_validator("in_cluster")
     @classmethod

@@ -52,6 +52,7 @@ class Ending:
     samples: int = 0
     process_start_ms: int = 0
     kubernetes_version: str = ""
+    family_filter: str = "all"
     unanswered: Outcome | None = None  # how a probe ended that got no answer; its verdict is OK
 
 
@@ -76,6 +77,7 @@ def envelope(attempt: Attempt, ending: Ending) -> ScrapeEnvelope:
         series=ending.samples,
         process_start_ms=ending.process_start_ms,
         kubernetes_version=ending.kubernetes_version,
+        family_filter=ending.family_filter,
         generation=attempt.generation,
     )
 

@@ -6,7 +6,7 @@ The rule this file owns: one row per metric, in the order of the exposition. Wha
 counts, buckets) is new in each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -77,6 +77,16 @@ class Layout:
         """Return the layout of some of the rows."""
         rows = slice(start, stop)
         return Layout(self.series[rows], self.bounds[rows], self.widths[rows], self.counted[rows])
+
+    def runs(self, runs: Iterable[tuple[int, int]]) -> "Layout":
+        """Return the layout of the rows of several parts, given as start and stop."""
+        rows = [row for start, stop in runs for row in range(start, stop)]
+        return Layout(
+            tuple(self.series[row] for row in rows),
+            tuple(self.bounds[row] for row in rows),
+            self.widths[rows],
+            self.counted[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)
