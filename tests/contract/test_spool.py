@@ -64,6 +64,11 @@ def sequences(broker: KafkaBroker, settings: Settings) -> set[int]:
     return {one.sequence for one in envelopes if one.job == "etcd"}
 
 
+def has_said(stages: Stages, text: str) -> bool:
+    """Tell whether producers logged a text; librdkafka logs much beside it."""
+    return text in stages.log("producers").read_text(errors="replace")
+
+
 def scrapes_name(settings: Settings) -> str:
     return topic_names(settings.kafka)[TopicName.SCRAPES]
 
@@ -111,10 +116,10 @@ def test_a_start_while_kafka_is_away_observes_at_once(
         asked = len(server.requests)
         wait_until(lambda: len(server.requests) >= asked + 10)
         wait_until(lambda: any(spooled.rglob("*.spool")))
-        assert "observing into the spool" in stages.tail("producers")
+        assert has_said(stages, "observing into the spool")
 
         kafka_broker.start()
-        wait_until(lambda: "kafka is there again" in stages.tail("producers"))
+        wait_until(lambda: has_said(stages, "kafka is there again"))
         wait_until(lambda: not any(spooled.rglob("*.spool")))
         assert 0 == stages.stop("producers"), stages.tail("producers")
     finally:
@@ -139,7 +144,7 @@ def test_a_start_ends_where_topics_are_others_than_they_were(
         started = stages.start("producers")
         kafka_broker.start()
         assert 1 == started.wait(WAIT_S)
-        assert "when Kafka was last there: start producers again" in stages.tail("producers")
+        assert has_said(stages, "when Kafka was last there: start producers again")
     finally:
         stages.close()
 
