@@ -19,6 +19,7 @@ from producers.core.attempts import (
 )
 from producers.core.chunks import Chunk, encode_chunks
 from producers.core.columns import NO_ROWS, Columns
+from producers.core.ended import Known, compared
 from producers.core.exposition import Exposition
 from producers.core.families import Profiles
 from producers.core.formats import BodyReader
@@ -56,6 +57,7 @@ class Scraper:
         self._keys = Keys(self._limits.parsed_keys_max)
         self._profiles = Profiles(settings.clusters, self._limits.node)
         self._readers: dict[Target, BodyReader] = {}
+        self._known: dict[Target, Known] = {}
         self._kept: dict[Target, Kept] = {}
         self._parsing = threading.Lock()  # the keys are shared, and Python parses on one core
 
@@ -79,6 +81,7 @@ class Scraper:
         ending = Ending(verdict(outcome, reason), now_ms, now_ms)
         if outcome is Outcome.REMOVED:
             self._readers.pop(attempt.target, None)
+            self._known.pop(attempt.target, None)
             self._kept.pop(attempt.target, None)
         job, cluster = attempt.target.job, attempt.target.cluster
         self._telemetry.count(Metric.SCRAPES, cluster=cluster, job=job, outcome=outcome)
@@ -123,6 +126,9 @@ class Scraper:
             if hit:
                 self._telemetry.count(Metric.LIMIT_HITS, limit=limit)
         said = of_body(exposition, body_bytes=len(answer.body), whole=answer.whole)
+        if said.outcome is Outcome.OK:
+            self._known[target], cut = compared(self._known.get(target), exposition.columns)
+            said = verdict(Outcome.TRUNCATED, cut) if cut else said
         columns = exposition.columns if said.keeps_rows else NO_ROWS
         families = self._profiles.of(target)
         ending = Ending(
