@@ -114,6 +114,7 @@ class Endpoint:
         self._path = settings.path + (f"?{parts.query}" if parts.query else "")
         self._connection: PlainConnection | TlsConnection | None = None
         self._presented = self._tls  # with what the connection was made
+        self._response: BaseHTTPResponse | None = None  # the newest, which may hold the socket
         self._watchdog: Watchdog | None = None
         self._aborted = threading.Event()
         self._encoding = "gzip"
@@ -147,12 +148,15 @@ class Endpoint:
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
+        if self._response:  # a socket stays open as long as an answer may be read from it
+            self._response.close()
+            self._response = None
         if self._connection:
             self._connection.close()
             self._connection = None
 
     def _ask(self, headers: dict[str, str], watchdog: Watchdog, body_bytes_max: int) -> Answer:
-        response = self._respond(headers, watchdog)
+        self._response = response = self._respond(headers, watchdog)
         start = response.headers.get("Process-Start-Time-Unix")
         if response.status != HTTPStatus.OK:
             said = response.read1(SAID_BYTES_MAX, decode_content=False) or b""
