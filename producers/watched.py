@@ -89,9 +89,10 @@ class Watched:
     def note(self, went: Went, interval_ms_max: int) -> bool:
         """Take note of how a scrape went; tell whether the interval changes by it.
 
-        That of a probe never does: it is small, and the last that sees a server in distress.
+        That of a probe never does: it is small, and the last that sees a server in distress. Nor
+        does our own, which asks no server.
         """
-        if isinstance(self.source, Probe):
+        if isinstance(self.source, Probe | OwnSource):
             return False
         before = self.stretch
         self.stretch = after(
