@@ -32,6 +32,7 @@ from urllib3.exceptions import (
 from producers.core.credentials import Identity
 from producers.core.formats import ACCEPT, is_protobuf
 from producers.core.outcomes import Verdict, verdict
+from producers.core.probing import PATCH_BODY, PATCH_TYPE, is_dry_run
 from producers.dialing import PlainConnection, TlsConnection, Watchdog
 from schemas.records import Outcome
 from schemas.settings import TargetSettings, Tls
@@ -112,6 +113,7 @@ class Endpoint:
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = (settings.tls or Tls()) if parts.scheme == "https" else None
         self._path = settings.path + (f"?{parts.query}" if parts.query else "")
+        self.patches = bool(settings.probe) and is_dry_run(parts.query)
         self._connection: PlainConnection | TlsConnection | None = None
         self._presented = self._tls  # with what the connection was made
         self._response: BaseHTTPResponse | None = None  # the newest, which may hold the socket
@@ -128,6 +130,8 @@ class Endpoint:
         """
         asks = PROBE_HEADERS if self._settings.probe else SCRAPE_HEADERS
         headers = asks | {"Accept-Encoding": self._encoding} | self._authorization()
+        if self.patches:
+            headers["Content-Type"] = PATCH_TYPE
         with Watchdog(timeout_s) as watchdog:
             self._watchdog = watchdog
             try:
@@ -192,7 +196,8 @@ class Endpoint:
         watchdog.guard(connection.sock)
         connection.timeout = watchdog.left_s
         try:
-            connection.request("GET", self._path, headers=headers, preload_content=False)
+            method, body = ("PATCH", PATCH_BODY) if self.patches else ("GET", None)
+            connection.request(method, self._path, body, headers, preload_content=False)
             return connection.getresponse()
         except http.client.RemoteDisconnected:
             raise

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from producers.core.outcomes import Verdict, of_status
-from producers.core.probing import Seen
+from producers.core.outcomes import Verdict
+from producers.core.probing import Seen, refused
 from producers.fetch import Endpoint, FetchError
 from schemas.records import Outcome
 
@@ -36,7 +36,8 @@ class Probe:
         else:
             status, body = answer.status, answer.body
             if status >= HTTPStatus.MULTIPLE_CHOICES:
-                said = of_status(status, answer.phrase, body)
+                patched = self.endpoint.patches
+                said = refused(status, answer.phrase, body, patched=patched)
         took_s = time.monotonic() - start_s
         self.endpoint.close()
         opened = self.endpoint.opened

@@ -60,6 +60,8 @@ class DiscoverySettings(Node):
     jobs: list[Job] = []  # empty: all that the profile shows and that have a service
     server_name: str | None = None  # in the certificates of API servers; that of the kubeconfig
     probes: bool = True  # of each API server: /readyz each 5 s, a small GET and LIST each 15 s
+    # Of each API server each 15 s a PATCH that is a dry run: apply deploy/kubernetes/write-probe.
+    write_probe: bool = False
     interval_s: Seconds = 15.0
     timeout_s: Seconds = 25.0
     instances_max: int = Field(100, ge=1, le=10_000)  # per job; further ones are left out, counted

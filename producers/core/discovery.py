@@ -38,6 +38,7 @@ PROBES: Final = {
     "list": ("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?limit=1", PROBE_S),
 }
 """What each API server is asked, and how often: what a healthy one answers within milliseconds."""
+WRITE_PROBE: Final = "/api/v1/namespaces/planewatch/configmaps/planewatch-probe?dryRun=All"
 
 
 class _Conditions(msgspec.Struct):
@@ -155,6 +156,8 @@ def _targets(
         asked.append(("", SLIS_PATH, SLIS_S, SLIS_S))
     if one.job == API_SERVER and settings.probes:
         asked += [(name, path, every_s, SLIS_S) for name, (path, every_s) in PROBES.items()]
+    if one.job == API_SERVER and settings.write_probe:
+        asked.append(("write", WRITE_PROBE, PROBE_S, SLIS_S))
     tls = Tls(server_name=server_name) if one.job == API_SERVER else service.tls
     for probe, path, interval_s, timeout_s in asked:
         yield TargetSettings(

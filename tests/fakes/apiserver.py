@@ -3,7 +3,8 @@
 In: how it shall answer LISTs and watches from now on, and what else it shall serve. Out: HTTP on
 loopback, and every request for its kind. Rule: bodies, codes and the framing of streams are those
 of a real server (see the captures in `../shared/fixtures/cluster/http`); state changes only by
-`put` and `delete`, each with a version.
+`put` and `delete`, each with a version. It is stricter than a real one where that protects: a PATCH
+that is no dry run is refused, and noted.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+CONFIG_MAPS = "/api/v1/namespaces/planewatch/configmaps/"
 
 JsonObject = dict[str, Any]
 
@@ -31,6 +33,15 @@ class Asked:
     agent: str
 
 
+@dataclass(frozen=True)
+class Patched:
+    """One PATCH of a ConfigMap: its name, its query, and what it would have made of the object."""
+
+    name: str
+    query: dict[str, str]
+    result: JsonObject
+
+
 class FakeApi:
     """The state of the server, and what it does wrong."""
 
@@ -39,6 +50,10 @@ class FakeApi:
         self.lists: Callable[[Handler, dict[str, str]], None] | None = None
         self.watches: Callable[[Handler, dict[str, str]], None] | None = None
         self.others: dict[str, Callable[[Handler, dict[str, str]], None]] = {}  # by path
+        self.config_maps: dict[str, JsonObject] = {}  # by name; of the namespace planewatch
+        self.patched: list[Patched] = []
+        self.writes = 0  # PATCHes that would have been written
+        self.patches: Callable[[Handler], None] | None = None  # what it does wrong
         self.page_objects = 500
         self._version = 1_000
         self._objects: dict[str, JsonObject] = {}
@@ -139,6 +154,33 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
+    def do_PATCH(self) -> None:
+        """Do as the API server does with a dry run of a merge patch; all else is refused."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        parts, api = urlsplit(self.path), self.server.api
+        query = {name: ",".join(values) for name, values in parse_qs(parts.query).items()}
+        if query.get("dryRun") != "All":
+            api.writes += 1
+            self.json(405, status(405, "MethodNotAllowed", "only dry runs are served here"))
+        elif api.patches:
+            api.patches(self)
+        elif self.headers["Content-Type"] != "application/merge-patch+json":
+            message = "the body of the request was in an unknown format"
+            self.json(415, status(415, "UnsupportedMediaType", message))
+        else:
+            self.dry_run(parts.path, query, json.loads(body))
+
+    def dry_run(self, path: str, query: dict[str, str], patch: JsonObject) -> None:
+        assert path.startswith(CONFIG_MAPS), path
+        name = path.removeprefix(CONFIG_MAPS)
+        there = self.server.api.config_maps.get(name)
+        if there is None:
+            self.json(404, status(404, "NotFound", f'configmaps "{name}" not found'))
+            return
+        result = merged(there, patch)
+        self.server.api.patched.append(Patched(name, query, result))
+        self.json(200, result)
+
     def json(self, code: int, value: JsonObject, **headers: str) -> None:
         self.answer(code, json.dumps(value).encode(), "application/json", **headers)
 
@@ -217,6 +259,25 @@ def serving(api: FakeApi, tls: ssl.SSLContext | None = None, *, port: int = 0) -
     finally:
         server.end()
         thread.join()
+
+
+def config_map(name: str) -> JsonObject:
+    metadata = {"name": name, "namespace": "planewatch", "uid": f"uid-{name}",
+                "resourceVersion": "7"}  # fmt: skip
+    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata}
+
+
+def merged(value: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    found = dict(value) if isinstance(value, dict) else {}
+    for name, one in patch.items():
+        if one is None:
+            found.pop(name, None)
+        else:
+            found[name] = merged(found.get(name), one)
+    return found
 
 
 def lease(name: str, version: int, spec: JsonObject) -> JsonObject:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from producers.core.discovery import PROBES, SLIS_PATH
+from producers.core.discovery import PROBES, SLIS_PATH, WRITE_PROBE
 from producers.core.stretch import FLOW_SCHEMA
 from producers.discovery import SLICES
 from producers.watch import LEASES
@@ -18,29 +18,34 @@ from schemas.identity import METRICS_PATH
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 EDGE = FOLDER / "edge"
+WRITE = FOLDER / "write-probe"
 READING = {"get", "list", "watch"}
 
 
-def objects() -> list[dict[str, Any]]:
-    """Every object that `kubectl apply -k` makes."""
-    kustomization = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
-    files = [FOLDER / name for name in kustomization["resources"]]
+def objects(*folders: Path) -> list[dict[str, Any]]:
+    """Every object that `kubectl apply -k` makes of the folders, of FOLDER without any."""
+    files = [
+        folder / name
+        for folder in folders or (FOLDER,)
+        for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    ]
     return [one for file in files for one in yaml.safe_load_all(file.read_text())]
 
 
-def roles() -> list[dict[str, Any]]:
-    return [one for one in objects() if one["kind"] in {"Role", "ClusterRole"}]
+def roles(*folders: Path) -> list[dict[str, Any]]:
+    return [one for one in objects(*folders) if one["kind"] in {"Role", "ClusterRole"}]
 
 
-def allowed(path: str, verb: str) -> bool:
+def allowed(path: str, verb: str, *folders: Path) -> bool:
     """Tell whether a request is allowed, by the path of a resource of a namespace or another."""
     path = path.partition("?")[0]
-    if path.startswith("/api/v1/namespaces/"):  # a namespace is an object of itself
+    if path.startswith("/api/v1/namespaces/") and path.count("/") == 4:  # an object of itself
         path = f"/apis//v1/namespaces/{path.split('/')[4]}/namespaces/{path.split('/')[4]}"
+    path = path.replace("/api/v1/", "/apis//v1/")
     if not path.startswith("/apis/"):
         return any(
             path in rule.get("nonResourceURLs", ()) and verb in rule["verbs"]
-            for role in roles()
+            for role in roles(*folders)
             for rule in role["rules"]
         )
     _, group, _, _, namespace, resource, *name = path[1:].split("/")
@@ -50,7 +55,7 @@ def allowed(path: str, verb: str) -> bool:
         and resource in rule["resources"]
         and verb in rule["verbs"]
         and rule.get("resourceNames", name) == name
-        for role in roles()
+        for role in roles(*folders)
         for rule in role["rules"]
     )
 
@@ -82,6 +87,7 @@ def test_what_is_asked_for_is_allowed(path: str, verb: str) -> None:
         ("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", "list"),
         ("/debug/pprof", "get"),
         ("/api/v1/namespaces/default", "get"),
+        (WRITE_PROBE, "patch"),
     ],
 )
 def test_what_is_not_asked_for_is_not_allowed(path: str, verb: str) -> None:
@@ -103,6 +109,32 @@ def test_each_role_is_bound_to_the_one_account() -> None:
     assert all(one["subjects"] == account for one in bindings)
     bound = {(one["roleRef"]["kind"], one["metadata"].get("namespace")) for one in bindings}
     assert {(one["kind"], one["metadata"].get("namespace")) for one in roles()} == bound
+
+
+def test_the_write_probe_may_patch_one_config_map_that_its_overlay_makes_and_nothing_else() -> None:
+    assert allowed(WRITE_PROBE, "patch", FOLDER, WRITE)
+    (made,) = (one for one in objects(WRITE) if one["kind"] == "ConfigMap")
+    path = urlsplit(WRITE_PROBE).path
+    assert path.endswith(f"/{made['metadata']['namespace']}/configmaps/{made['metadata']['name']}")
+    (role,) = roles(WRITE)
+    assert made["metadata"]["namespace"] == role["metadata"]["namespace"]
+    (rule,) = role["rules"]
+    assert ["patch"] == rule["verbs"]
+    assert [made["metadata"]["name"]] == rule["resourceNames"]
+    (binding,) = (one for one in objects(WRITE) if one["kind"] == "RoleBinding")
+    assert role["metadata"]["name"] == binding["roleRef"]["name"]
+    assert [{"kind": "ServiceAccount", "name": "planewatch", "namespace": "planewatch"}] == (
+        binding["subjects"]
+    )
+
+
+def test_no_kustomization_names_a_folder_above_it() -> None:
+    """Kustomize refuses that as a cycle."""
+    files = list(FOLDER.rglob("kustomization.yaml"))
+    assert {FOLDER, EDGE, WRITE} == {file.parent for file in files}
+    for file in files:
+        names = yaml.safe_load(file.read_text())["resources"]
+        assert all((file.parent / name).resolve().parent == file.parent for name in names)
 
 
 def test_all_our_requests_are_in_a_priority_level_of_our_own_that_borrows_and_lends_nothing() -> (

@@ -9,6 +9,7 @@ import pytest
 
 from producers.core.discovery import (
     ABSENT_MS,
+    WRITE_PROBE,
     Instance,
     instances,
     merged,
@@ -199,6 +200,16 @@ def test_api_servers_are_dialled_by_address_and_keep_their_name() -> None:
     }
     without = DiscoverySettings(probes=False)
     assert ["", ""] == [one.probe for one in targets(without, [A], server_name=NAME)]
+
+
+def test_only_who_asks_for_it_gets_a_write_probe_and_only_of_api_servers() -> None:
+    settings = DiscoverySettings(probes=False, write_probe=True)
+    *_, write = targets(settings, [A], server_name=NAME)
+    assert ("write", f"https://10.0.0.1:6443{WRITE_PROBE}") == (write.probe, write.url)
+    assert (write.interval_s, write.timeout_s) == (15.0, 5.0)
+    assert ["", "", "write", ""] == [
+        one.probe for one in targets(settings, [A, POD], server_name=NAME)
+    ]
 
 
 def test_an_address_of_ipv6_is_bracketed_in_name_and_url() -> None:

@@ -5,7 +5,15 @@ import json
 import pytest
 
 from producers.core.outcomes import Verdict, of_status
-from producers.core.probing import CHECKS_MAX, Seen, columns, judged
+from producers.core.probing import (
+    CHECKS_MAX,
+    REMEDY,
+    Seen,
+    columns,
+    is_dry_run,
+    judged,
+    refused,
+)
 from schemas.records import Outcome
 from schemas.series import CORE_LABELS
 
@@ -72,6 +80,34 @@ def test_where_we_may_not_ask_nothing_is_known(status: int, outcome: Outcome) ->
     seen = Seen(of_status(status, "No", b""), status, 0.1, 0.05)
     assert not told(seen)
     assert outcome is judged(seen).outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(403, Outcome.FORBIDDEN), (404, Outcome.HTTP_ERROR)]
+)
+def test_a_patch_that_was_not_granted_says_what_to_do(status: int, outcome: Outcome) -> None:
+    said = refused(status, "No", b"x" * 1000, patched=True)
+    assert outcome is said.outcome
+    assert said.reason.startswith(f"{status} No: {REMEDY}: xxx")
+    assert of_status(status, "No", b"x") == refused(status, "No", b"x", patched=False)
+    assert of_status(500, "No", b"x") == refused(500, "No", b"x", patched=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "patches"),
+    [
+        ("dryRun=All", True),
+        ("fieldManager=p&dryRun=All", True),
+        ("", False),
+        ("verbose", False),
+        ("dryRun=", False),
+        ("dryRun=all", False),
+        ("dryRun=All&dryRun=", False),
+        ("xdryRun=All", False),
+    ],
+)
+def test_nothing_but_a_dry_run_is_a_patch(query: str, patches: bool) -> None:
+    assert patches is is_dry_run(query)
 
 
 @pytest.mark.parametrize("status", [429, 404, 503, 302])
