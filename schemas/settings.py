@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from schemas.discovery import DiscoverySettings
+from schemas.front import FrontSettings as FrontSettings  # noqa: PLC0414 part of what is read here
 from schemas.identity import CLUSTER_PATTERN, METRICS_PATH, Target, host_and_port, on_node
 from schemas.nodes import LOOPBACK, FilePath, Node, Port, Seconds
 from schemas.nodes import Tls as Tls  # noqa: PLC0414 part of what is read from here
@@ -213,12 +214,6 @@ class ConsoleSettings(Node):
         if self.host not in LOOPBACK and self.token_file is None:
             raise ValueError("a console that listens beyond loopback needs token_file")
         return self
-
-
-class FrontSettings(Node):
-    """The read-only ClickHouse-compatible port in front of the embedded engine."""
-
-    port: Port = 0
 
 
 def _duration(text: str) -> str:

@@ -23,11 +23,12 @@ from schemas.clock import Clock
 from schemas.command import configured
 from schemas.errors import SinkRefused
 from schemas.settings import Settings
+from sinks.core.failures import QueryError
 from sinks.core.macros import expand
 from sinks.core.moments import moment_ms
 from sinks.core.queries import Query, Value, load_queries
 from sinks.engine import address
-from sinks.reader import QueryError, Reader
+from sinks.reader import Reader
 from sinks.store import Store, read_arrow
 
 STEPS: Final = 60
@@ -117,7 +118,8 @@ def _from_folder(settings: Settings, sql: str, parameters: Mapping[str, Value]) 
         reader = Reader(where.folder, where.database)
         try:
             texts = {name: _text(value) for name, value in parameters.items()}
-            return read_arrow(reader.answer(sql, form="ArrowStream", parameters=texts).body)
+            with reader.answer(sql, form="ArrowStream", parameters=texts).body as body:
+                return read_arrow(body.read())
         finally:
             reader.close()
     except QueryError as error:

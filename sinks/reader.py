@@ -1,69 +1,102 @@
-"""Answer free SQL from the embedded engine. In: a statement, a format, parameters. Out: bytes, or
-the engine's error.
+"""Answer free SQL from the embedded engine. In: a statement, a format, parameters. Out: an answer
+that can be read like a file, or the engine's error.
 
 The rule this file owns: nothing runs here that the three guards of `core/guard.py` have not let
-through; time, memory and rows are limited; a handle that failed is thrown away, because chDB 4.4
-begins the next answer of a handle with what a failed query had written.
+through; time, memory and rows are limited; an answer passes through memory in pieces and waits on
+disk where it is large. A handle that failed is thrown away, because chDB 4.4 begins the next answer
+of a handle with what a failed query had written.
 """
 
 import importlib
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, Self
 
+from sinks.core.asked import session
+from sinks.core.failures import READONLY, QueryError, refused
 from sinks.core.guard import refusal
 from sinks.engine import connection_string
 from sinks.store import READ_LIMITS
 
-READONLY: Final = 164
-TOO_BUSY: Final = 202
+MEMORY_BYTES_MAX: Final = 4_000_000
+"""Of an answer; more waits in a file until its reader has taken it."""
+
 _CODE: Final = re.compile(r"Code: (\d+)")
 _OUR_SCOPE: Final = re.compile(r": In scope SELECT formatQuery\(.*\)(?=\. \()", re.DOTALL)
-
-
-class QueryError(Exception):
-    """A statement that failed, or that may not run; `code` is ClickHouse's."""
-
-    def __init__(self, message: str, *, code: int) -> None:
-        self.code = code
-        super().__init__(message)
+_STREAMED: Final = re.compile(r"[(\s]*(SELECT|WITH)\b", re.IGNORECASE)
+_FORMAT: Final = re.compile(r"\bFORMAT (\w+)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a statement answered."""
+    """What a statement answered; `body` stands at its beginning. Close it."""
 
-    body: bytes
-    rows_read: int
-    bytes_read: int
+    body: IO[bytes]
+    form: str
+    size_bytes: int
+    rows_read: int = 0
+    bytes_read: int = 0
+
+    @classmethod
+    def of(cls, body: bytes, form: str, *, rows_read: int = 0, bytes_read: int = 0) -> Self:
+        """Return an answer that is in memory."""
+        held = _spool()
+        held.write(body)
+        held.seek(0)
+        return cls(held, form, len(body), rows_read, bytes_read)
 
 
 class Reader:
     """A read-only handle of the embedded engine; one statement at a time."""
 
-    def __init__(self, folder: Path, database: str) -> None:
-        self._folder, self._database = folder, database
+    def __init__(
+        self, folder: Path, database: str, limits: Mapping[str, int | str] = READ_LIMITS
+    ) -> None:
+        self._folder, self._limits = folder, limits
+        self._home = self._session = (database, session({}, limits))
         self._handle = self._open()
         names = self._plain("SELECT name FROM system.table_functions", {})
         self._table_functions = frozenset(names.split())
 
-    def answer(self, sql: str, *, form: str, parameters: Mapping[str, str]) -> Answer:
+    def answer(
+        self,
+        sql: str,
+        *,
+        form: str,
+        parameters: Mapping[str, str],
+        settings: Mapping[str, str] | None = None,
+        database: str = "",
+    ) -> Answer:
         """Return what `sql` answers in the format `form`, unless it has a FORMAT of its own.
+
+        `settings`: what a client asks for. `database`: where it looks for tables; ours by default.
 
         Raises:
             QueryError: a guard refuses it, or the engine does.
         """
-        self._guard(sql)
+        self._become((database or self._home[0], session(settings or {}, self._limits)))
+        canonical = self._guard(sql)
+        named = _FORMAT.search(canonical)
+        form = named[1] if named else form
+        if _STREAMED.match(canonical):
+            answer = self._streamed(sql, form, parameters)
+            if answer.size_bytes:
+                return answer
+            answer.body.close()  # chDB streams no rows without the head that many formats have
         found = self._run(sql, form, parameters)
-        return Answer(found.bytes() or b"", found.rows_read(), found.bytes_read())
+        return Answer.of(
+            found.bytes() or b"", form, rows_read=found.rows_read(), bytes_read=found.bytes_read()
+        )
 
     def close(self) -> None:
         """Give the handle back."""
         self._handle.close()
 
-    def _guard(self, sql: str) -> None:
+    def _guard(self, sql: str) -> str:
+        """Return the canonical form of a statement that may run."""
         parsed = self._handle._conn.classify_query(sql)  # chDB's wrapper does not offer it
         statements = int(parsed["statement_count"])
         # The formatter also says what is wrong with a text that does not parse.
@@ -75,7 +108,8 @@ class Reader:
             table_functions=self._table_functions,
         )
         if why is not None:
-            raise QueryError(f"Code: {READONLY}. DB::Exception: {why}. (READONLY)", code=READONLY)
+            raise refused(READONLY, why)
+        return canonical
 
     def _canonical(self, sql: str) -> str:
         try:
@@ -90,20 +124,64 @@ class Reader:
         try:
             return self._handle.query(sql, form, params=dict(parameters))
         except RuntimeError as error:
-            failed, self._handle = self._handle, self._open()
-            failed.close()
+            self._renew()
             raise _query_error(error) from error
+
+    def _streamed(self, sql: str, form: str, parameters: Mapping[str, str]) -> Answer:
+        held, rows, read = _spool(), 0, 0
+        try:
+            for piece in self._pieces(sql, form, parameters):
+                held.write(piece.bytes())
+                rows, read = rows + piece.rows_read(), read + piece.bytes_read()
+        except BaseException as error:
+            held.close()
+            self._renew()
+            if isinstance(error, RuntimeError):
+                raise _query_error(error) from error
+            raise
+        size = held.tell()
+        held.seek(0)
+        return Answer(held, form, size, rows, read)
+
+    def _pieces(self, sql: str, form: str, parameters: Mapping[str, str]) -> Iterator[Any]:
+        with self._handle.send_query(sql, form, params=dict(parameters)) as stream:
+            yield from stream
+
+    def _become(self, wanted: tuple[str, dict[str, str]]) -> None:
+        """Have a handle with this database and these settings: a sealed one cannot change."""
+        if wanted == self._session:
+            return
+        before, self._session = self._session, wanted
+        try:
+            self._renew()
+        except QueryError:
+            self._session = before
+            raise
+
+    def _renew(self) -> None:
+        old, self._handle = self._handle, self._open()  # the engine needs one open handle
+        old.close()
 
     def _open(self) -> Any:
         chdb: Any = importlib.import_module("chdb")  # an optional extra, without types
+        database, settings = self._session
+        handle = chdb.connect(connection_string(self._folder))
         try:
-            handle = chdb.connect(connection_string(self._folder))
-            handle.query(f"USE `{self._database}`")
-            for name, value in {**READ_LIMITS, "readonly": 1}.items():  # readonly seals the rest
-                handle.query(f"SET {name} = '{value}'")
+            handle.query(f"USE {_quoted(database, '`')}")
+            for name, value in {**settings, "readonly": "1"}.items():  # readonly seals the rest
+                handle.query(f"SET {name} = {_quoted(value)}")
         except RuntimeError as error:
+            handle.close()
             raise _query_error(error) from error
         return handle
+
+
+def _spool() -> "tempfile.SpooledTemporaryFile[bytes]":
+    return tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES_MAX)
+
+
+def _quoted(text: str, mark: str = "'") -> str:
+    return mark + text.replace("\\", "\\\\").replace(mark, "\\" + mark) + mark
 
 
 def _escaped(text: str) -> str:

@@ -12,6 +12,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -21,14 +23,16 @@ import uvicorn
 from schemas import run
 from schemas.clock import Clock
 from schemas.command import configured
+from schemas.config import secret
 from schemas.errors import ConfigError, Problem
 from schemas.settings import Settings
 from schemas.telemetry import Telemetry
 from sinks.console.app import create_app
 from sinks.consume import Stage, consume
 from sinks.engine import address, own_temporary_folder
-from sinks.front import Readers, create_front
+from sinks.front import Login, create_front
 from sinks.migrate import migrate
+from sinks.readers import Readers
 from sinks.store import Store
 
 log = logging.getLogger(__name__)
@@ -37,6 +41,11 @@ STAGE: Final = "sinks"
 CHECK_S: Final = 0.2
 STOP_S_MAX: Final = 4.0
 SERVER_STOP_S: Final = 1
+CONNECTIONS_MAX: Final = 200
+"""Of a front; further ones are answered 503."""
+
+PASSWORD_LENGTH_MIN: Final = 12
+"""Nobody slows down who tries passwords at the front."""
 
 
 @click.command("run", short_help="store records and serve the console until terminated")
@@ -124,32 +133,72 @@ def _console(settings: Settings, telemetry: Telemetry) -> Iterator[str]:
 
 @contextmanager
 def _front(settings: Settings, telemetry: Telemetry) -> Iterator[None]:
-    """Serve the front; announce where it listens and the token that opens it."""
-    where = address(settings)
+    """Serve the front; announce where it listens and the token that opens it.
+
+    That one is for the verbs of this machine; where a password is configured, analysts have a port
+    of their own beside it, which shares its limits.
+    """
+    where, front = address(settings), settings.front
     assert where.folder is not None
-    readers = Readers(where.folder, where.database, telemetry)
+    readers = Readers(where.folder, where.database, telemetry, front)
     token = secrets.token_urlsafe(32)
-    app = create_front(readers.execute, token=token)
-    try:
-        with served(app, "127.0.0.1", settings.front.port, "front") as url:
-            run.announce(settings, run.FRONT, url=url, token=token, database=where.database)
-            yield
-    finally:
-        run.withdraw(settings, run.FRONT)
-        readers.close()
+    open_to = partial(create_front, readers.execute, bytes_max=front.statement_bytes_max)
+    with ExitStack() as held:
+        held.callback(readers.close)
+        held.callback(run.withdraw, settings, run.FRONT)
+        here = ("127.0.0.1", 0) if front.password_file else (front.host, front.port)
+        app = open_to(login=Login(token))
+        bounded = partial(served, name="front", connections_max=CONNECTIONS_MAX)
+        url = held.enter_context(bounded(app, *here))
+        if front.password_file:
+            password = secret(front.password_file, "front.password_file")
+            app = open_to(login=_login(front.username, password))
+            shown = held.enter_context(bounded(app, front.host, front.port, tls=front.tls))
+            log.info("front for analysts url=%s username=%s", shown, front.username)
+        run.announce(settings, run.FRONT, url=url, token=token, database=where.database)
+        yield
+
+
+def _login(username: str, password: str) -> Login:
+    if len(password) < PASSWORD_LENGTH_MIN:
+        advice = f"a password of {len(password)} characters; at least {PASSWORD_LENGTH_MIN} needed"
+        raise ConfigError([Problem("front.password_file", advice)])
+    return Login(password, username)
 
 
 @contextmanager
-def served(app: Any, host: str, port: int, name: str) -> Iterator[str]:
-    """Serve an application on a thread of its own; yield its URL when it listens."""
+def served(
+    app: Any,
+    host: str,
+    port: int,
+    name: str,
+    *,
+    tls: tuple[Path, Path] | None = None,
+    connections_max: int | None = None,
+) -> Iterator[str]:
+    """Serve an application on a thread of its own; yield its URL when it listens.
+
+    `tls`: the files of the server's certificate and its key.
+    """
     listening = listen(host, port, name)
+    cert_file, key_file = tls or (None, None)
     config = uvicorn.Config(
         app,
+        ssl_certfile=cert_file,
+        ssl_keyfile=key_file,
+        limit_concurrency=connections_max,
         log_level="warning",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=SERVER_STOP_S,  # streams to browsers do not end by themselves
     )
+    try:
+        config.load()  # here, not on its thread: a certificate may not fit its key
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            [Problem(f"{name}.cert_file", f"cannot use {cert_file}: {error}")]
+        ) from error
     server = uvicorn.Server(config)
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listening]}, name=name, daemon=True
@@ -157,7 +206,7 @@ def served(app: Any, host: str, port: int, name: str) -> Iterator[str]:
     thread.start()
     shown = f"[{host}]" if ":" in host else host
     try:
-        yield f"http://{shown}:{listening.getsockname()[1]}/"
+        yield f"{'https' if tls else 'http'}://{shown}:{listening.getsockname()[1]}/"
     finally:
         server.should_exit = True
         thread.join(STOP_S_MAX)

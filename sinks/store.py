@@ -33,7 +33,7 @@ ONE_PART: Final = {
 }
 """An insert is all or nothing if and only if it makes one part (132 kills, reference sink 4.1)."""
 
-READ_LIMITS: Final = {
+READ_LIMITS: Final[dict[str, int | str]] = {
     "max_execution_time": 20,
     "max_memory_usage": 1_000_000_000,
     "max_result_rows": 200_000,

@@ -13,15 +13,18 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from schemas.front import FrontSettings
 from schemas.metrics import Metric
 from schemas.settings import Settings
 from schemas.telemetry import Telemetry
 from sinks.engine import address
-from sinks.front import READERS_MAX, Readers, create_front
+from sinks.front import Login, create_front
 from sinks.migrate import migrate
+from sinks.readers import Readers
 from sinks.run import served
 from sinks.store import Store
 
+QUERIES_MAX = FrontSettings().queries_max
 TOKEN = secrets.token_urlsafe(16)
 READONLY, SYNTAX_ERROR, UNKNOWN_TABLE, AUTHENTICATION_FAILED = 164, 62, 60, 516
 
@@ -38,7 +41,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         migrate(settings)
         readers = Readers(folder, "planewatch", Telemetry("sinks"))
         held.callback(readers.close)
-        app = create_front(readers.execute, token=TOKEN)
+        app = create_front(readers.execute, login=Login(TOKEN))
         yield held.enter_context(served(app, "127.0.0.1", 0, "front"))
 
 
@@ -120,10 +123,10 @@ def test_no_file_is_written(client: Client, tmp_path: Path) -> None:
 
 
 def test_a_failed_query_leaves_nothing_in_the_next_answer(client: Client) -> None:
-    for _ in range(READERS_MAX):
+    for _ in range(QUERIES_MAX):
         with pytest.raises(DatabaseError, match="max rows"):
-            client.query("SELECT number FROM numbers(1000000)")
-    for _ in range(READERS_MAX):
+            client.query("SELECT number FROM numbers(10000000)")
+    for _ in range(QUERIES_MAX):
         assert [(1,)] == client.query("SELECT 1").result_rows
 
 
@@ -159,16 +162,16 @@ def test_one_statement_too_many_waits_its_turn(url: str) -> None:
         answers.append(mine.query("SELECT sleep(0.2) AS slept").num_rows)
         mine.close()
 
-    threads = [threading.Thread(target=ask) for _ in range(READERS_MAX + 2)]
+    threads = [threading.Thread(target=ask) for _ in range(QUERIES_MAX + 2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [1] * (READERS_MAX + 2) == answers
+    assert [1] * (QUERIES_MAX + 2) == answers
 
 
 def test_readers_that_are_all_busy_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sinks.front.READER_WAIT_S", 0.01)
+    monkeypatch.setattr("sinks.readers.WAIT_S_MAX", 0.01)
     telemetry = Telemetry("sinks")
     readers = Readers(tmp_path, "planewatch", telemetry)
     readers.close()  # nobody is idle

@@ -100,7 +100,7 @@ def test_a_named_query_takes_parameters_and_a_time_range(running: Stages) -> Non
         (["--sql", "SELECT 1 FORMAT CSV"], 1, "Syntax error"),
         (["--sql", "SELECT )"], 1, "(SYNTAX_ERROR)"),
         (["--sql", "SELECT $__nothing"], 1, "unknown macro"),
-        (["--sql", "SELECT number FROM numbers(1000000)"], 1, "Limit for result exceeded"),
+        (["--sql", "SELECT number FROM numbers(10000000)"], 1, "Limit for result exceeded"),
     ],
 )
 def test_a_wrong_question_is_answered_with_what_is_wrong(

@@ -23,8 +23,10 @@ from typing import Any, Final
 
 import uvicorn
 
-from sinks.front import Statement, create_front
-from sinks.reader import Answer, QueryError
+from sinks.core.asked import Statement
+from sinks.core.failures import QueryError
+from sinks.front import Login, create_front
+from sinks.reader import Answer
 from sinks.run import listen
 from tests.services import process
 
@@ -103,7 +105,12 @@ class Engine:
             found = handle.query(
                 statement.text.decode(), statement.form, params=dict(statement.parameters)
             )
-            return Answer(found.bytes() or b"", found.rows_read(), found.bytes_read())
+            return Answer.of(
+                found.bytes() or b"",
+                statement.form,
+                rows_read=found.rows_read(),
+                bytes_read=found.bytes_read(),
+            )
         except RuntimeError as error:
             text = str(error)[max(0, str(error).find("Code: ")) :]
             code = _CODE.match(text)
@@ -122,7 +129,7 @@ class Engine:
                 f"{insert[1].decode()} FROM INFILE {_quoted(file.name)}"
                 f"{' SETTINGS ' + clause if clause else ''} FORMAT {insert[2].decode()}"
             )
-        return Answer(b"", 0, 0)
+        return Answer.of(b"", statement.form)
 
 
 def _quoted(value: str) -> str:
@@ -131,7 +138,7 @@ def _quoted(value: str) -> str:
 
 def _serve(home: Path, port: int) -> None:
     engine = Engine(home / "data")
-    app = create_front(engine.execute, token=TOKEN, bytes_max=BYTES_MAX)
+    app = create_front(engine.execute, login=Login(TOKEN), bytes_max=BYTES_MAX)
     listening = listen("127.0.0.1", port, "clickhouse")
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
