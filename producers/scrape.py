@@ -26,6 +26,7 @@ from producers.core.formats import BodyReader
 from producers.core.kept import Kept
 from producers.core.keys import Keys
 from producers.core.outcomes import Verdict, of_body, of_status, verdict
+from producers.core.repeated import compile_now
 from producers.core.stretch import Went, own_waits
 from producers.fetch import Answer, FetchError, Source
 from producers.probe import Probe
@@ -60,6 +61,7 @@ class Scraper:
         self._known: dict[Target, Known] = {}
         self._kept: dict[Target, Kept] = {}
         self._parsing = threading.Lock()  # the keys are shared, and Python parses on one core
+        compile_now()
 
     def scrape(self, source: Source | Probe, attempt: Attempt, timeout_ms: float) -> Scraped:
         """Ask the target once and return the records of it."""

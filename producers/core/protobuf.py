@@ -1,13 +1,11 @@
 """Read the bodies of one target in the protobuf format. In: body after body. Out: what each says.
 
-The rule this file owns: the columns are those of the text of the same state. Each metric is a
-message of its own: one that is what it was before costs a comparison, those whose labels and bounds
-are the same give numbers, all else is read from the beginning.
+The rule this file owns: the columns are those of the text of the same state. A body
+with the families, labels and bounds of the one before gives numbers (`repeated.py`), any other is
+read from the beginning.
 """
 
 from dataclasses import dataclass
-from itertools import compress
-from operator import ne
 from typing import Any, Final
 
 import numpy as np
@@ -86,7 +84,7 @@ class ProtobufReader:
             inexact=folded.inexact,
         )
         where = places(read.slots, exposition.columns.layout) if exposition.clean else None
-        self._known = _Known(read, where, exposition.samples) if whole and where else None
+        self._known = _Known(body, read, where, exposition.samples) if whole and where else None
         return exposition
 
 
@@ -132,38 +130,23 @@ def _read_family(found: _Body, family: Any, keys: Keys, samples_max: int) -> boo
 class _Known:
     """A body that the next one may repeat with other numbers."""
 
-    def __init__(self, body: _Body, where: Places, samples: int) -> None:
-        self._signature, self._metrics = body.signature, body.metrics
-        self._values = np.array(body.values, np.float64)
-        self._places, self._samples, self._natives = where, samples, body.natives
-        self._fast = Repeated(body.metrics, body.shapes, body.starts, self._values)
+    def __init__(self, body: bytes, read: _Body, where: Places, samples: int) -> None:
+        values = np.array(read.values, np.float64)
+        self._repeated = Repeated(body, read.metrics, read.shapes, read.starts, values)
+        self._places, self._samples, self._natives = where, samples, read.natives
 
     def again(self, body: bytes) -> Exposition | None:
         """Return what a body says that has the metrics of the one before; None where others."""
-        metrics = self._metrics_of(body)
-        values = self._numbers(metrics) if metrics is not None else None
-        columns = self._places.columns(values) if values is not None else None
-        if metrics is None or values is None or columns is None:
+        values = self._repeated.again(body)
+        if values is None or not self._exact(values):
             return None
-        self._metrics, self._values = metrics, values
+        columns = self._places.columns(values)
+        if columns is None:
+            return None
         negative = negative_rows(columns)
         return Exposition(columns, self._samples, negative=negative, natives=self._natives)
 
-    def _metrics_of(self, body: bytes) -> list[bytes] | None:
-        """Return the metrics of a body, None where its families are others."""
-        try:
-            found = [*families(body)]
-        except (Cut, BadLine):
-            return None
-        if [(one.name, one.type, len(one.metric)) for one in found] != self._signature:
-            return None
-        return [metric for family in found for metric in family.metric]
-
-    def _numbers(self, metrics: list[bytes]) -> Floats | None:
-        """Return the numbers of metrics, None where one has other labels or bounds than before."""
-        differ = compress(range(len(metrics)), map(ne, metrics, self._metrics))
-        values = self._values.copy()
-        if not self._fast.read(metrics, np.fromiter(differ, np.int64), values):
-            return None
-        counts = values[self._places.count[self._places.count >= 0]]
-        return values if (counts < EXACT_MAX).all() else None
+    def _exact(self, values: Floats) -> bool:
+        """Tell whether all counts are what a float says."""
+        counts = self._places.count
+        return bool((values[counts[counts >= 0]] < EXACT_MAX).all())

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import struct
 from typing import Any
 
 import pytest
@@ -126,51 +127,69 @@ def test_a_count_that_grows_is_no_reason_to_begin_anew(from_the_beginning: list[
     assert 1 == len(from_the_beginning)
 
 
-def test_only_a_count_that_needs_more_bytes_is_decoded_by_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_count_that_needs_more_bytes_is_not_left_to_the_decoder(decoded: list[bytes]) -> None:
     reader, keys = ProtobufReader(), Keys(10_000)
     read(reader, body_of([family("h", 4, *map(grown, range(20)))]), keys)
-    decoded: list[bytes] = []
-
-    def noted(kind: Kind, metric: bytes) -> Told:
-        decoded.append(metric)
-        return told(kind, metric)
-
-    monkeypatch.setattr(repeated, "told", noted)
-    for more, expected in ((1, 0), (100, 1), (101, 0)):
+    for more in (1, 100, 101):
         decoded.clear()
         metrics = [grown(i, 5 * more if i == 7 else more) for i in range(20)]
         body = body_of([family("h", 4, *metrics)])
+        read(reader, body, keys)
+        assert [] == decoded
         assert_same(reader, body, keys)
-        assert expected == len(decoded)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Metrics of bodies that repeat others which are decoded nevertheless."""
+    found: list[bytes] = []
+
+    def noted(kind: Kind, metric: bytes) -> Told:
+        found.append(metric)
+        return told(kind, metric)
+
+    monkeypatch.setattr(repeated, "told", noted)
+    return found
 
 
 def grown(i: int, more: int = 0) -> Any:
     return histogram(3 + more, (0.1, 1 + more), (0.5, 2 + more), i=str(i))
 
 
-def test_a_process_that_began_anew_is_read_together_again(
-    from_the_beginning: list[bytes],
+def test_a_process_that_began_anew_is_decoded_once(
+    from_the_beginning: list[bytes], decoded: list[bytes]
 ) -> None:
     reader, keys = ProtobufReader(), Keys(10_000)
-    body = delimited(HISTOGRAMS)
-    read(reader, body, keys)
+    read(reader, delimited(HISTOGRAMS), keys)
     from_the_beginning.clear()
-    metrics = []
-    for i in range(20):
-        one = histogram(i + 4, (0.1, i + 1), i=str(i))
-        one.histogram.sample_sum = 2
-        one.histogram.created_timestamp.seconds = 1_800_000_000
-        metrics.append(one)
-    later = body_of([family("h", 4, *metrics)])
-
-    for _ in range(2):
+    for sum_of_all, expected in ((2, 20), (3, 0)):
+        metrics = []
+        for i in range(20):
+            one = histogram(i + 4, (0.1, i + 1), i=str(i))
+            one.histogram.sample_sum = sum_of_all
+            one.histogram.created_timestamp.seconds = 1_800_000_000
+            metrics.append(one)
+        later = body_of([family("h", 4, *metrics)])
+        decoded.clear()
+        read(reader, later, keys)
+        assert (expected, 0) == (len(decoded), len(from_the_beginning))
         assert_same(reader, later, keys)
+        from_the_beginning.clear()
 
-    known = reader._known
-    assert known is not None
-    assert all(tail.startswith(b"\x7a") for tail in known._fast._tails)
+
+def test_what_the_decoder_reads_otherwise_is_always_left_to_it(decoded: list[bytes]) -> None:
+    """Of a value given twice the last counts; Go's encoder never writes that."""
+    reader, keys = ProtobufReader(), Keys(100)
+    for value in (1.0, 2.0, 3.0):
+        one = metric(verb="GET")
+        one.gauge.value = value
+        twice = one.SerializeToString()
+        last = b"\x09" + struct.pack("<d", 7.0)
+        twice = twice[:-10] + bytes([18]) + twice[-9:] + last
+        message = b"\x0a\x01g\x18\x01\x22" + length(len(twice)) + twice
+        body = length(len(message)) + message
+        assert [7.0] == [row.value for row in read(reader, body, keys).rows]
+    assert 2 == len(decoded)
 
 
 def test_exemplars_and_a_bucket_without_bound_are_read_one_by_one(
