@@ -2,9 +2,11 @@
 that can be read like a file, or the engine's error.
 
 The rule this file owns: nothing runs here that the three guards of `core/guard.py` have not let
-through; time, memory and rows are limited; an answer passes through memory in pieces and waits on
-disk where it is large. A handle that failed is thrown away, because chDB 4.4 begins the next answer
-of a handle with what a failed query had written.
+through; time, memory and rows are limited; an answer waits on disk where it is large, and passes
+through memory in pieces where its format allows that. chDB 4.4 makes each piece a document of its
+own, with head and foot; so only forms without either are put together from them, and Arrow, whose
+batches are. A handle that failed is thrown away, because chDB begins the next answer of a handle
+with what a failed query had written.
 """
 
 import importlib
@@ -14,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self
+
+import pyarrow as pa
 
 from sinks.core.asked import session
 from sinks.core.failures import READONLY, QueryError, refused
@@ -26,6 +30,14 @@ MEMORY_BYTES_MAX: Final = 4_000_000
 
 _CODE: Final = re.compile(r"Code: (\d+)")
 _OUR_SCOPE: Final = re.compile(r": In scope SELECT formatQuery\(.*\)(?=\. \()", re.DOTALL)
+ARROW: Final = "ArrowStream"
+WITHOUT_HEAD: Final = frozenset(
+    {
+        *("CSV", "JSONCompactEachRow", "JSONEachRow", "JSONLines", "JSONStringsEachRow", "NDJSON"),
+        *("Native", "RowBinary", "TSKV", "TSV", "TSVRaw", "TabSeparated", "TabSeparatedRaw"),
+    }
+)
+
 _STREAMED: Final = re.compile(r"[(\s]*(SELECT|WITH)\b", re.IGNORECASE)
 _FORMAT: Final = re.compile(r"\bFORMAT (\w+)\s*$")
 
@@ -81,11 +93,11 @@ class Reader:
         canonical = self._guard(sql)
         named = _FORMAT.search(canonical)
         form = named[1] if named else form
-        if _STREAMED.match(canonical):
+        if _STREAMED.match(canonical) and (form == ARROW or form in WITHOUT_HEAD):
             answer = self._streamed(sql, form, parameters)
-            if answer.size_bytes:
+            if answer.size_bytes or form != ARROW:
                 return answer
-            answer.body.close()  # chDB streams no rows without the head that many formats have
+            answer.body.close()  # without rows there was no piece, and so no schema
         found = self._run(sql, form, parameters)
         return Answer.of(
             found.bytes() or b"", form, rows_read=found.rows_read(), bytes_read=found.bytes_read()
@@ -129,10 +141,13 @@ class Reader:
 
     def _streamed(self, sql: str, form: str, parameters: Mapping[str, str]) -> Answer:
         held, rows, read = _spool(), 0, 0
+        joined = _Batches(held) if form == ARROW else held
         try:
             for piece in self._pieces(sql, form, parameters):
-                held.write(piece.bytes())
+                joined.write(piece.bytes())
                 rows, read = rows + piece.rows_read(), read + piece.bytes_read()
+            if isinstance(joined, _Batches):
+                joined.finish()
         except BaseException as error:
             held.close()
             self._renew()
@@ -174,6 +189,24 @@ class Reader:
             handle.close()
             raise _query_error(error) from error
         return handle
+
+
+class _Batches:
+    """One Arrow stream out of several with the same schema."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+        self._stream: pa.RecordBatchStreamWriter | None = None
+
+    def write(self, piece: bytes) -> None:
+        with pa.ipc.open_stream(piece) as reader:
+            self._stream = self._stream or pa.ipc.new_stream(self._out, reader.schema)
+            for batch in reader:
+                self._stream.write_batch(batch)
+
+    def finish(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
 
 
 def _spool() -> "tempfile.SpooledTemporaryFile[bytes]":

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self, cast
 
 import clickhouse_connect
 import pyarrow as pa
@@ -93,11 +93,16 @@ class Store:
 
     @classmethod
     def open(
-        cls, settings: Settings, *, readonly: bool = False, database: str | None = None
+        cls,
+        settings: Settings,
+        *,
+        readonly: bool = False,
+        limits: Mapping[str, int | str] = READ_LIMITS,
+        database: str | None = None,
     ) -> Self:
         """Connect to the ClickHouse of `settings`; the embedded engine starts with its first store.
 
-        `readonly` stores have READ_LIMITS and cannot write. `database` is the configured one by
+        `readonly` stores have `limits` and cannot write. `database` is the configured one by
         default.
 
         Raises:
@@ -105,8 +110,8 @@ class Store:
         """
         where = address(settings)
         chosen = database or where.database
-        limits = {**READ_LIMITS, "readonly": 1} if readonly else {}  # readonly last: it seals
-        session = {**ARROW_OUT, **limits}
+        sealed = {**limits, "readonly": 1} if readonly else {}  # readonly last: it seals
+        session = {**ARROW_OUT, **sealed}
         connect = partial(_client, settings, where, chosen, session)
         try:
             return cls(connect, chosen, embedded=where.folder is not None)
@@ -169,6 +174,14 @@ class Store:
         except ClickHouseError as error:
             raise self._failed(error, _first_line(sql)) from error
         return read_arrow(answer)
+
+    def stream(self, sql: str, parameters: Mapping[str, object] | None = None) -> IO[bytes]:
+        """Return the answer of one statement in ArrowStream, as it comes. Close it."""
+        try:
+            answer = self._client.raw_stream(sql, dict(parameters or {}), fmt="ArrowStream")
+        except ClickHouseError as error:
+            raise self._failed(error, _first_line(sql)) from error
+        return cast(IO[bytes], answer)
 
     def settle(self) -> None:
         """Return when no insert of a writer that died or gave up can still succeed.
@@ -237,18 +250,22 @@ def _client(settings: Settings, where: Address, database: str, session: dict[str
         if clickhouse.password_file
         else ""
     )
-    return clickhouse_connect.get_client(
+    client = clickhouse_connect.get_client(
         dsn=where.dsn,
         interface=where.dsn.split(":", 1)[0],
         username=clickhouse.username,
         password=password,
         database=database,
-        settings=session,
         ca_cert=str(clickhouse.ca_file) if clickhouse.ca_file else None,
         autogenerate_session_id=False,  # one would refuse concurrent queries
         connect_timeout=CONNECT_TIMEOUT_S,
         send_receive_timeout=ANSWER_TIMEOUT_S,
     )
+    for name, value in session.items():
+        known = client.server_settings.get(name)
+        if known is None or not known.readonly:  # a read-only user has limits of the server
+            client.set_client_setting(name, value)
+    return client
 
 
 def _opening_error(error: Exception, where: Address) -> SinkRetry | SinkRefused:

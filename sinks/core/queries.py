@@ -29,6 +29,9 @@ Value = str | int | float | bool | list[str] | None
 _HEADER: Final = re.compile(r"-- (name|what): (.+)")
 _PARAMETER: Final = re.compile(r"--   (\w+) ([A-Z]\w*(?:\(\w+\))?)(?: = (.+?))?: (.+)")
 _USED: Final = re.compile(r"\{(\w+):([^}]+)\}")
+_ARRAY: Final = re.compile(r"Array\((.+)\)")
+_INTEGER: Final = re.compile(r"(U?Int)(8|16|32|64|128|256)")
+_DIGITS: Final = re.compile(r"-?[0-9]{1,80}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Query:
         """Return the value of every parameter.
 
         Raises:
-            SinkRefused: a parameter is unknown or missing.
+            SinkRefused: a parameter is unknown or missing, or a value does not have its type.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         if unknown := sorted(set(given) - set(known)):
@@ -63,7 +66,53 @@ class Query:
         bound = {name: given.get(name, one.default) for name, one in known.items()}
         if missing := sorted(name for name, value in bound.items() if value is None):
             raise SinkRefused(f"{self.name} needs a value for {', '.join(missing)}")
+        for name, value in bound.items():
+            if why := misfit(value, known[name].type):
+                raise SinkRefused(f"{self.name}: {name}={str(value)[:60]!r} {why}")
         return bound
+
+
+def misfit(value: Value, kind: str) -> str | None:
+    """Return why `value` is none of ClickHouse's type `kind`, or None; unknown types take all."""
+    if array := _ARRAY.fullmatch(kind):
+        if not isinstance(value, list):
+            return f"is no {kind}"
+        return next((why for one in value if (why := misfit(one, array[1]))), None)
+    if isinstance(value, list):
+        return f"is a list, not a {kind}"
+    if whole := _INTEGER.fullmatch(kind):
+        return _no_integer(str(value), kind, signed=whole[1] == "Int", bits=int(whole[2]))
+    if kind == "Bool" and str(value).lower() not in {"true", "false", "0", "1"}:
+        return "is no Bool (true or false)"
+    wrong = kind.startswith("Float") and not _is_number(value)
+    return f"is no {kind} (a number, nan, inf or -inf)" if wrong else None
+
+
+def _no_integer(text: str, kind: str, *, signed: bool, bits: int) -> str | None:
+    least, most = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    if _DIGITS.fullmatch(text) and least <= int(text) <= most:
+        return None
+    return f"is no {kind} (a whole number from {least} to {most})"
+
+
+def _is_number(value: Value) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def free_query(sql: str) -> Query:
+    """Return SQL that somebody wrote as a query whose parameters must all be given.
+
+    Raises:
+        SinkRefused: it uses a parameter in two types.
+    """
+    used = dict.fromkeys(_USED.findall(sql))
+    if len({name for name, _ in used}) < len(used):
+        raise SinkRefused("a parameter has one type: " + ", ".join(f"{n}:{t}" for n, t in used))
+    return Query("--sql", "", tuple(Parameter(name, kind, "") for name, kind in used), sql)
 
 
 @cache

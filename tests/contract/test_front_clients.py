@@ -6,14 +6,17 @@ source: `Connect` in pkg/plugin/driver.go, `fetch*` in src/data/CHDatasource.ts.
 """
 
 import asyncio
+import io
 import json
 import math
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import clickhouse_connect
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import trustme
 import urllib3
@@ -98,6 +101,30 @@ def test_rows_arrow_numpy_and_frames_are_the_same(client: Client) -> None:
 def test_an_answer_of_many_pieces_is_whole(client: Client) -> None:
     with client.query_row_block_stream("SELECT number, repeat('x', 90) FROM numbers(90000)") as got:
         assert sum(range(90_000)) == sum(row[0] for block in got for row in block)
+
+
+@pytest.mark.parametrize(
+    ("form", "count"),
+    [
+        ("CSV", lambda body: body.count(b"\n")),
+        ("CSVWithNames", lambda body: body.count(b"\n") - 1),
+        ("TabSeparatedWithNamesAndTypes", lambda body: body.count(b"\n") - 2),
+        ("JSONEachRow", lambda body: len(body.splitlines())),
+        ("JSON", lambda body: len(json.loads(body)["data"])),
+        ("JSONCompact", lambda body: json.loads(body)["rows"]),
+        ("RowBinary", lambda body: len(body) // 8),
+        ("ArrowStream", lambda body: pa.ipc.open_stream(body).read_all().num_rows),
+        ("Arrow", lambda body: pa.ipc.open_file(body).read_all().num_rows),
+        ("Parquet", lambda body: pq.read_table(io.BytesIO(body)).num_rows),
+    ],
+)
+@pytest.mark.parametrize("rows", [0, 1, 70_000, 100_000])
+def test_an_answer_is_one_document_whatever_its_size(
+    url: str, form: str, count: Callable[[bytes], int], rows: int
+) -> None:
+    """ChDB 4.4 streams a document of its own for each block of 65,409 rows."""
+    found = get(url, fields={"query": f"SELECT number FROM numbers({rows}) FORMAT {form}"})
+    assert (200, rows) == (found.status, count(found.data))
 
 
 def test_values_of_all_kinds_arrive(client: Client) -> None:

@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow.ipc
+import pyarrow.parquet
 import pytest
 
 from producers.broker import EmbeddedBroker
@@ -86,6 +88,67 @@ def test_a_named_query_takes_parameters_and_a_time_range(running: Stages) -> Non
     assert ",refused," in rows[0]
 
 
+def test_every_format_has_the_same_rows(running: Stages, tmp_path: Path) -> None:
+    sql = (
+        "SELECT number AS n, toDateTime(number) AS at, if(number = 1, NULL, toString(number)) AS "
+        "text FROM numbers({rows:UInt32})"
+    )
+    read: dict[str, Callable[[Path], int]] = {
+        "csv": lambda file: len(file.read_text().splitlines()) - 1,
+        "json": lambda file: len(json.loads(file.read_text())),
+        "parquet": lambda file: pyarrow.parquet.read_table(file).num_rows,
+        "arrow": lambda file: pyarrow.ipc.open_stream(file.read_bytes()).read_all().num_rows,
+    }
+    for form, rows in read.items():
+        for count in (0, 3, 200_000):
+            file = tmp_path / f"{form}{count}"
+            arguments = ("--format", form, "--output", str(file), "--param", f"rows={count}")
+            done = sinks(running, "query", "--sql", sql, *arguments)
+            assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+            assert count == rows(file)
+    stored = pyarrow.parquet.read_table(tmp_path / "parquet3")
+    assert "timestamp[ms, tz=UTC]" == str(stored.schema.field("at").type)
+    assert ["0", None, "2"] == stored["text"].to_pylist()
+    assert ["n,at,text", "0,1970-01-01T00:00:00Z,0", "1,1970-01-01T00:00:01Z,"] == (
+        (tmp_path / "csv3").read_text().splitlines()[:3]
+    )
+
+
+def test_a_file_that_could_not_be_finished_is_not_there(running: Stages, tmp_path: Path) -> None:
+    file = tmp_path / "out.parquet"
+    file.write_text("what was there")
+    arguments = ("--sql", "SELECT unhex('FF') AS raw", "--format", "parquet", "--output", str(file))
+    done = sinks(running, "query", *arguments)
+    assert 1 == done.returncode
+    assert "select hex(raw)" in done.stderr
+    assert ["what was there"] == [one.read_text() for one in tmp_path.iterdir()]
+    done = sinks(running, "query", "--sql", "SELECT 1", "--output", str(tmp_path / "no" / "x"))
+    assert 1 == done.returncode
+    assert "cannot write" in done.stderr
+
+
+def test_who_reads_only_the_beginning_gets_it(running: Stages) -> None:
+    command = [sys.executable, "-P", "-m", "sinks", "query", "--config", str(running.config)]
+    with subprocess.Popen(
+        [*command, "--sql", "SELECT number FROM numbers(900000)", "--format", "csv"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+        cwd=REPOSITORY,
+    ) as asking:
+        assert asking.stdout is not None
+        assert asking.stderr is not None
+        assert b"number" == asking.stdout.readline().strip()
+        asking.stdout.close()
+        assert b"Traceback" not in asking.stderr.read()
+
+
+def test_a_table_says_what_it_does_not_show(running: Stages) -> None:
+    done = sinks(running, "query", "--sql", "SELECT number FROM numbers(10001)")
+    assert 10_001 == len(done.stdout.splitlines())  # and the names
+    assert "only 10000 rows are shown" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -93,6 +156,12 @@ def test_a_named_query_takes_parameters_and_a_time_range(running: Stages) -> Non
         (["targets", "--sql", "SELECT 1"], 2, "exclude each other"),
         (["targets", "--param", "cluster"], 2, "expected NAME=VALUE"),
         (["targets", "--param", "x=1"], 2, "has no parameter x"),
+        (["failed_scrapes", "--param", "limit=many"], 2, "limit='many' is no UInt32"),
+        (["targets", "--param", "cluster=a", "--param", "cluster=b"], 2, "given twice"),
+        (["--sql", "SELECT {n:UInt8}"], 2, "needs a value for n"),
+        (["--sql", "SELECT {n:UInt8}", "--param", "n=256"], 2, "is no UInt8"),
+        (["--sql", "SELECT {a:Array(String)}", "--param", "a=[1"], 2, "is no JSON array"),
+        (["targets", "--from", "now", "--to", "-1h"], 2, "is not before"),
         (["targets", "--from", "soon"], 2, "'soon' is no time"),
         (["--sql", "DROP TABLE samples"], 1, "only reading statements"),
         (["--sql", "SELECT file('/etc/hostname')"], 1, "file() may not be used"),
