@@ -35,6 +35,8 @@ from schemas.topics import TopicName
 CLIENT_ID: Final = "planewatch-producers"
 METADATA_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.1
+REPORTS_S: Final = 0.5  # a report ends the wait for it; only a stop waits as long
+TEND_S: Final = 0.25  # a record is late after seconds
 VISIBLE_S: Final = 3.0  # a topic just made may not be known to the broker that we ask
 REFUSED: Final = frozenset(
     {
@@ -215,10 +217,10 @@ class Sender:
 
     def _poll(self) -> None:
         while not self._closing.is_set():
-            self._producer.poll(POLL_S)
+            self._producer.poll(REPORTS_S)
 
     def _tend(self) -> None:
-        while not self._closing.wait(POLL_S):
+        while not self._closing.wait(TEND_S):
             if self._partitions is not None:
                 self._deliveries.tend(_now_ms())
 

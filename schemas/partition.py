@@ -6,6 +6,7 @@ everything about it. Every writer passes the partition explicitly; no client's p
 on.
 """
 
+from functools import lru_cache
 from typing import Final
 
 PLANEWATCH_CLUSTER: Final = "_planewatch"  # owns the records that are about no cluster
@@ -30,6 +31,7 @@ def murmur2(data: bytes) -> int:
     return h ^ h >> 15
 
 
+@lru_cache(maxsize=10_000)
 def partition_of(cluster: str, partitions: int) -> int:
     """Return the partition of `cluster` in topics of `partitions` partitions (DESIGN section 4)."""
     return (murmur2(cluster.encode()) & 0x7FFFFFFF) % partitions
