@@ -3,7 +3,7 @@ increase of each group over any window, and how far the window was watched.
 
 The rules this file owns:
 - A row falls as a whole: when any value of it falls, all of them restarted from zero; when the
-  process restarted, all rows did.
+  process restarted, all rows did. Where another process answers that ran before, all begin anew.
 - A series counts from zero if the scrape before its first was complete, under the same filter and
   of the same process; else its first value is a baseline. One that returns counts on.
 - A window shows a row if it overlaps the time between two of its samples: so any window has a
@@ -79,16 +79,26 @@ class Counters:
         self._increases: dict[tuple[int, int, int], Floats] = {}
 
     def count(
-        self, layout: Layout, values: Floats, start_ms: int, *, watched: bool, restarted: bool
+        self,
+        layout: Layout,
+        values: Floats,
+        start_ms: int,
+        *,
+        watched: bool,
+        restarted: bool,
+        replaced: bool = False,
     ) -> None:
         """Add one scrape.
 
-        values: its flat vector; watched: whether the scrape before showed all there was.
+        values: its flat vector; watched: whether the scrape before showed all there was; replaced:
+        another process answers that ran before.
         """
         self._windows.clear()
         self._increases.clear()
         if restarted:
             self._values[:] = 0.0
+        if replaced:
+            self._values[:] = np.nan
         now = values[layout.counted]
         if layout is not self._layout:
             self._enter(layout, now, start_ms, watched=watched and not restarted)

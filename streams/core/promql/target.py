@@ -36,6 +36,10 @@ from streams.core.samples import Scrape
 
 RESTART_MS: Final = 2_000
 """A process start time that moves less is the same process: kernels derive it from the clock."""
+SKEW_MS: Final = 60_000
+"""How much the clocks of producers and servers may differ. A process that started longer than this
+before the one before it last answered is none that was restarted, but another one behind the same
+address: what it counted before is not news."""
 LAYOUTS_MAX: Final = 8
 
 
@@ -79,6 +83,7 @@ class Target:
         self._scrapes = 0  # taken so far
         self._tick_ms = -1
         self._process_start_ms = 0
+        self._answered_ms = 0
         self._filter = ""
 
     def _own(self, selectors: Iterable[Selector]) -> dict[Selector, Selector]:
@@ -141,16 +146,23 @@ class Target:
 
     def _read(self, scrape: Scrape, attempt: Attempt) -> Attempt:
         envelope, values = scrape.envelope, flat(scrape.rows)
-        restarted = self._restarted(envelope)
-        same = self._filter == envelope.family_filter and not restarted
+        other = self._other_process(envelope)
+        restarted = other and envelope.process_start_ms > self._answered_ms - SKEW_MS
+        same = self._filter == envelope.family_filter and not other
         before = self._attempts.tried
         whole = before is not None and before.outcome is Outcome.OK
         layout = self._layout(scrape, values)
         self.first_ms = self.first_ms or attempt.start_ms
         self._counters.count(
-            layout, values, attempt.start_ms, watched=same and whole, restarted=restarted
+            layout,
+            values,
+            attempt.start_ms,
+            watched=same and whole,
+            restarted=restarted,
+            replaced=other and not restarted,
         )
         self._process_start_ms = envelope.process_start_ms or self._process_start_ms
+        self._answered_ms = envelope.start_ms
         self._filter = envelope.family_filter
         return replace(attempt, layout=layout, values=values[layout.instant])
 
@@ -165,7 +177,7 @@ class Target:
         view = self._instant_view(selector, attempt.layout)
         return vector(view.labels, view.gather(attempt.values))
 
-    def _restarted(self, envelope: ScrapeEnvelope) -> bool:
+    def _other_process(self, envelope: ScrapeEnvelope) -> bool:
         if not envelope.process_start_ms or not self._process_start_ms:
             return False
         return abs(envelope.process_start_ms - self._process_start_ms) > RESTART_MS

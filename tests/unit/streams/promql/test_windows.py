@@ -91,6 +91,22 @@ def test_a_restart_counts_from_zero_even_where_the_new_value_is_greater() -> Non
     assert [result.value for result in world.live(2 * STEP)] == [4.0 + 30.0]
 
 
+def test_another_process_that_ran_before_begins_anew_and_one_that_restarted_from_zero() -> None:
+    day, begin = 86_400_000, 20_000 * 86_400_000
+    world = World(["increase(x_total[10m])"])
+    for step, (value, started_ms) in enumerate(
+        [
+            (5, begin - 2 * day),
+            (9, begin - 2 * day),
+            (9_000, begin - day),  # ran beside the first one
+            (9_007, begin - day),
+            (30, begin + 3 * STEP + 1_000),  # was restarted
+        ]
+    ):
+        world.scrape(counter(value), begin + step * STEP, started_ms=started_ms)
+    assert [result.value for result in world.live(begin + 4 * STEP)] == [4.0 + 7.0 + 30.0]
+
+
 def test_a_histogram_falls_as_one_row() -> None:
     def body(low: int, high: int, total: float) -> str:
         return (
