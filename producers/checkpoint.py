@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -47,8 +48,17 @@ class Checkpoint:
         except OSError as error:
             raise ConfigError([Problem("data", f"cannot be written: {error}")]) from error
 
-    def next_sequence(self, target: Target, labels: dict[str, str], interval_ms: int) -> int:
-        """Return the number of the next attempt; call `save` before it begins."""
+    def next_sequence(
+        self,
+        target: Target,
+        labels: dict[str, str],
+        interval_ms: int,
+        behind: tuple[str, int] = ("", 0),
+    ) -> int:
+        """Return the number of the next attempt; call `save` before it begins.
+
+        behind: instance of the address that a process shares, and when that started in ms.
+        """
         with self._lock:
             before = self._known.get(target)
             sequence = before.sequence + 1 if before else self._first()
@@ -59,6 +69,8 @@ class Checkpoint:
                 labels=labels,
                 interval_ms=interval_ms,
                 sequence=sequence,
+                address=behind[0],
+                process_start_ms=behind[1],
             )
             self._changed.add(target.cluster)
         return sequence
@@ -69,10 +81,23 @@ class Checkpoint:
             return self._known.get(target)
 
     def removed(self, watched: Iterable[Target]) -> list[Target]:
-        """Return the targets that are known and not `watched`."""
+        """Return the targets that are known and not `watched`, nor behind one that is."""
         there = set(watched)
         with self._lock:
-            return sorted(target for target in self._known if target not in there)
+            return sorted(
+                target
+                for target, known in self._known.items()
+                if target not in there and _address(target, known) not in there
+            )
+
+    def behind(self, target: Target) -> list[Known]:
+        """Return the processes that share the address of a target."""
+        with self._lock:
+            return [
+                known
+                for one, known in self._known.items()
+                if known.address and _address(one, known) == target
+            ]
 
     def forget(self, target: Target, sequence: int) -> None:
         """Drop a removed target: its removal is on record, as its attempt `sequence`.
@@ -110,3 +135,8 @@ class Checkpoint:
         beside = file.with_suffix(".new")
         beside.write_bytes(msgspec.json.encode(KnownTargets(targets=targets)))
         os.replace(beside, file)
+
+
+def _address(target: Target, known: Known) -> Target:
+    """Return what stands for the address of a target: mostly itself."""
+    return replace(target, instance=known.address or target.instance)

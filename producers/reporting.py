@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from producers.checkpoint import Checkpoint
 from producers.core.attempts import Attempt
+from producers.core.chunks import Chunk
 from producers.core.turns import Turn
-from producers.scrape import Scraped, Scraper
+from producers.scrape import Scraper
 from producers.sending import Sender
 from schemas.errors import BrokerError
 from schemas.identity import Target
@@ -39,10 +40,19 @@ class Reports:
         self._removing: set[Target] = set()  # on their way to Kafka
 
     def attempt(
-        self, target: Target, labels: Mapping[str, str], tick_ms: int, interval_ms: int
+        self,
+        target: Target,
+        labels: Mapping[str, str],
+        tick_ms: int,
+        interval_ms: int,
+        *,
+        behind: tuple[str, int] = ("", 0),
     ) -> Attempt:
-        """Return the next attempt of a target; call `save` before it begins."""
-        sequence = self._checkpoint.next_sequence(target, dict(labels), interval_ms)
+        """Return the next attempt of a target; call `save` before it begins.
+
+        behind: instance of the address that a process shares, and when that started in ms.
+        """
+        sequence = self._checkpoint.next_sequence(target, dict(labels), interval_ms, behind)
         return Attempt(target, labels, tick_ms, interval_ms, sequence, self._generation)
 
     def save(self) -> None:
@@ -68,7 +78,7 @@ class Reports:
         for passed in turn.passed:
             self.send(
                 passed.attempt,
-                self._scraper.unasked(passed.attempt, Outcome.SKIPPED, passed.reason),
+                self._scraper.unasked(passed.attempt, Outcome.SKIPPED, passed.reason).chunks,
             )
 
     def remove(self, target: Target, reason: str, now_ms: int) -> None:
@@ -88,17 +98,18 @@ class Reports:
                 self._removing.discard(target)
 
         logger.info("target=%s outcome=%s reason=%s", target, Outcome.REMOVED, reason)
-        self.send(attempt, self._scraper.unasked(attempt, Outcome.REMOVED, reason), settle)
+        removed = self._scraper.unasked(attempt, Outcome.REMOVED, reason)
+        self.send(attempt, removed.chunks, settle)
 
     def send(
         self,
         attempt: Attempt,
-        scraped: Scraped,
+        chunks: list[Chunk],
         on_delivery: Callable[[Exception | None], None] | None = None,
     ) -> None:
         """Hand the records of one attempt to Kafka."""
         try:
-            for chunk in scraped.chunks:
+            for chunk in chunks:
                 self._sender.send(
                     TopicName.SCRAPES,
                     cluster=attempt.target.cluster,

@@ -5,8 +5,8 @@ clock: `start_ms` is when the request was sent, and the time-out runs in event t
 """
 
 import threading
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 from producers import own
 from producers.core import probing
@@ -43,11 +43,22 @@ PROBE: Final = "probe"
 
 @dataclass(frozen=True, slots=True)
 class Scraped:
-    """The records of one attempt."""
+    """The records of one attempt, and of the process that answered where that is another target."""
 
     chunks: list[Chunk]
     verdict: Verdict
     went: Went
+    process: tuple[Attempt, list[Chunk]] | None = None
+
+
+class Addresses(Protocol):
+    """What tells processes behind one address apart."""
+
+    def reader(self, target: Target, body: bytes, header_s: str | None) -> Target:
+        """Return whose bodies this one is probably like."""
+
+    def whose(self, attempt: Attempt, start_ms: int, now_ms: int) -> tuple[Attempt, str]:
+        """Return the attempt to which an answer belongs, and what the address says then."""
 
 
 class Scraper:
@@ -63,19 +74,41 @@ class Scraper:
         self._parsing = threading.Lock()  # the keys are shared, and Python parses on one core
         compile_now()
 
-    def scrape(self, source: Source | Probe, attempt: Attempt, timeout_ms: float) -> Scraped:
+    def scrape(
+        self,
+        source: Source | Probe,
+        attempt: Attempt,
+        timeout_ms: float,
+        addresses: Addresses | None = None,
+    ) -> Scraped:
         """Ask the target once and return the records of it."""
         start_ms = self._clock.now_ms()
+        whose, said = attempt, ""
         if isinstance(source, Probe):
             ending, columns = self._probe(source, start_ms, timeout_ms)
         else:
-            ending, columns = self._ask(source, attempt.target, start_ms, timeout_ms)
+            ending, columns = self._ask(
+                source, attempt.target, start_ms, timeout_ms, addresses=addresses
+            )
+            if addresses and ending.verdict.keeps_rows:
+                whose, said = addresses.whose(attempt, ending.process_start_ms, ending.end_ms)
         self._count(attempt, ending, PROBE if isinstance(source, Probe) else SCRAPE)
+        went = Went(ending.verdict.outcome, ending.end_ms - start_ms)
+        if not said:
+            went = replace(went, waits=own_waits(columns))
+            return Scraped(self._encoded(attempt, ending, columns), ending.verdict, went)
+        process = None
+        if whose is not attempt:
+            process = whose, self._encoded(whose, ending, columns)
+        answers = replace(ending, verdict=verdict(Outcome.OK, said), samples=0, process_start_ms=0)
+        # Waits of one process and of another do not compare.
+        return Scraped(self._encoded(attempt, answers, NO_ROWS), answers.verdict, went, process)
+
+    def _encoded(self, attempt: Attempt, ending: Ending, columns: Columns) -> list[Chunk]:
         chunks = encode_chunks(envelope(attempt, ending), columns)
         if left_out := len(columns) - chunks[0].envelope.rows:
             self._telemetry.count(Metric.LIMIT_HITS, left_out, limit="chunk_bytes_max")
-        went = Went(ending.verdict.outcome, ending.end_ms - start_ms, own_waits(columns))
-        return Scraped(chunks, ending.verdict, went)
+        return chunks
 
     def unasked(self, attempt: Attempt, outcome: Outcome, reason: str) -> Scraped:
         """Return the record of an attempt that sent no request: skipped, removed."""
@@ -91,7 +124,13 @@ class Scraper:
         return Scraped(chunks, ending.verdict, Went(outcome, 0))
 
     def _ask(
-        self, source: Source, target: Target, start_ms: int, timeout_ms: float
+        self,
+        source: Source,
+        target: Target,
+        start_ms: int,
+        timeout_ms: float,
+        *,
+        addresses: Addresses | None,
     ) -> tuple[Ending, Columns]:
         try:
             answer = source.get(
@@ -103,6 +142,8 @@ class Scraper:
         if answer.status != 200:
             said = of_status(answer.status, answer.phrase, answer.body)
             return Ending(said, start_ms, end_ms, answer.status), NO_ROWS
+        if addresses:
+            target = addresses.reader(target, answer.body, answer.process_start_s)
         return self._read(answer, target, start_ms, end_ms)
 
     def _probe(self, probe: Probe, start_ms: int, timeout_ms: float) -> tuple[Ending, Columns]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from producers.addresses import Addresses
 from producers.checkpoint import Checkpoint
 from producers.core.attempts import Attempt
 from producers.core.turns import IDLE, RUNNING, Turn, called
@@ -74,9 +75,9 @@ class Scraping:
         self._clock, self._telemetry = clock, telemetry
         first = clock.now_ms if settings.producers.shared else lambda: 1  # core/handover.py
         self._scraper = Scraper(settings, clock, telemetry)
-        self._reports = Reports(
-            Checkpoint(settings.data, owns, first), self._scraper, sender, telemetry
-        )
+        checkpoint = Checkpoint(settings.data, owns, first)
+        self._reports = Reports(checkpoint, self._scraper, sender, telemetry)
+        self._addresses = Addresses(checkpoint, self._reports, telemetry)
         now_ms, node = clock.now_ms(), settings.producers.node
         configured = [
             Watched.of_settings(cluster.target(target, node), target, now_ms)
@@ -213,7 +214,7 @@ class Scraping:
     def _part(self, watched: Watched) -> None:
         """Report that a target was removed; nobody works on it any more."""
         watched.source.close()
-        self._reports.remove(watched.target, GONE, self._clock.now_ms())
+        self._addresses.remove(watched.target, GONE, self._clock.now_ms())
         self._telemetry.forget(Metric.SCRAPE_INTERVAL, **_labels(watched.target))
         with self._lock:
             self._leaving.pop(watched.target, None)
@@ -253,9 +254,13 @@ class Scraping:
         if self._stopping.is_set():
             scraped = self._scraper.unasked(turn.attempt, Outcome.SKIPPED, STOPPED)
         else:
-            scraped = self._scraper.scrape(watched.source, turn.attempt, watched.timeout_ms)
+            scraped = self._scraper.scrape(
+                watched.source, turn.attempt, watched.timeout_ms, self._addresses
+            )
         self._note(watched, scraped)
-        self._reports.send(turn.attempt, scraped)
+        self._reports.send(turn.attempt, scraped.chunks)
+        if scraped.process:
+            self._reports.send(*scraped.process)
 
     def _land(self, watched: Watched) -> None:
         """Report the ticks that passed meanwhile, then allow the next scrape."""

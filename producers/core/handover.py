@@ -27,6 +27,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     interval_ms: int
     sequence: int  # of its newest attempt
+    address: str = ""  # of a process that shares one: the instance that stands for that
+    process_start_ms: int = 0
 
 
 class KnownTargets(msgspec.Struct, frozen=True, kw_only=True):
