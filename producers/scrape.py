@@ -5,7 +5,7 @@ clock: `start_ms` is when the request was sent, and the time-out runs in event t
 """
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Protocol
 
 from producers import own
@@ -71,6 +71,7 @@ class Scraper:
         self._readers: dict[Target, BodyReader] = {}
         self._known: dict[Target, Known] = {}
         self._kept: dict[Target, Kept] = {}
+        self._bounded: set[Target] = set()  # those of which series are left out
         self._parsing = threading.Lock()  # the keys are shared, and Python parses on one core
         compile_now()
 
@@ -118,6 +119,7 @@ class Scraper:
             self._readers.pop(attempt.target, None)
             self._known.pop(attempt.target, None)
             self._kept.pop(attempt.target, None)
+            self._note_left_out(attempt.target, 0)
         job, cluster = attempt.target.job, attempt.target.cluster
         self._telemetry.count(Metric.SCRAPES, cluster=cluster, job=job, outcome=outcome)
         chunks = encode_chunks(envelope(attempt, ending), NO_ROWS)
@@ -168,6 +170,7 @@ class Scraper:
         for hit, limit in ((not answer.whole, "body_bytes_max"), (exposition.more, "series_max")):
             if hit:
                 self._telemetry.count(Metric.LIMIT_HITS, limit=limit)
+        self._note_left_out(target, sum(samples for _, samples in exposition.left_out))
         said = of_body(exposition, body_bytes=len(answer.body), whole=answer.whole)
         if said.outcome is Outcome.OK:
             self._known[target], cut = compared(self._known.get(target), exposition.columns)
@@ -187,9 +190,20 @@ class Scraper:
         )
         return ending, self._kept.setdefault(target, Kept(families)).of(columns)
 
+    def _note_left_out(self, target: Target, series: int) -> None:
+        """Tell how many series of a target are left out, while there are any."""
+        if series:
+            self._bounded.add(target)
+            self._telemetry.set(Metric.SERIES_LEFT_OUT, series, **asdict(target))
+        elif target in self._bounded:
+            self._bounded.discard(target)
+            self._telemetry.forget(Metric.SERIES_LEFT_OUT, **asdict(target))
+
     def _parse(self, answer: Answer, target: Target) -> Exposition:
         with self._parsing:
-            reader = self._readers.setdefault(target, BodyReader())
+            reader = self._readers.get(target)
+            if reader is None:
+                reader = self._readers[target] = BodyReader(self._profiles.of(target))
             if self._keys.trim():
                 self._telemetry.count(Metric.LIMIT_HITS, limit="parsed_keys_max")
             return reader.read(

@@ -28,6 +28,7 @@ class Metric(StrEnum):
     SCRAPES = "planewatch_scrapes_total"
     SCRAPE_DURATION = "planewatch_scrape_duration_seconds"
     SCRAPE_INTERVAL = "planewatch_scrape_interval_seconds"
+    SERIES_LEFT_OUT = "planewatch_series_left_out"
     REQUESTS = "planewatch_requests_total"
     BUDGET_TOKENS = "planewatch_budget_tokens"
     WATCH_RESTARTS = "planewatch_watch_restarts_total"
@@ -64,6 +65,7 @@ class Definition:
         "scrapes",
         "problems",
         "clusters",
+        "series",
     ]
     help: str
     labels: tuple[str, ...] = ()
@@ -112,6 +114,12 @@ CATALOGUE: Final[dict[Metric, Definition]] = {
         "gauge",
         "seconds",
         "Time between two scrapes of a target; it grows while its server is slow",
+        ("cluster", "job", "instance", "path"),
+    ),
+    Metric.SERIES_LEFT_OUT: Definition(
+        "gauge",
+        "series",
+        "Series of the newest scrape for which there was no room (series_max)",
         ("cluster", "job", "instance", "path"),
     ),
     Metric.REQUESTS: Definition(

@@ -18,7 +18,7 @@ import numpy as np
 
 from producers.core.columns import Columns, columns_of
 from producers.core.folding import Slot, fold
-from producers.core.keys import PARTS_OF, SUFFIXES, Family, Keys
+from producers.core.keys import PARTS_OF, Family, Keys, family_of
 from producers.core.labels import KEY, BadLine, parse_key
 from producers.core.numbers import DECIMAL, parse_float
 from producers.core.rows import Row
@@ -54,6 +54,7 @@ class Exposition:
     more: bool = False  # samples_max was reached, the rest is left out
     natives: int = 0  # histograms with native buckets only: count and sum are kept
     inexact: int = 0  # histograms and summaries with a count that is not what was told
+    left_out: tuple[tuple[str, int], ...] = ()  # families for which there was no room, with samples
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -227,15 +228,9 @@ class _Reader:
         return family.slots.get(key) or family.add(key)
 
     def _family_of(self, name: str) -> Family:
-        """Return the family that a sample called `name` belongs to, as Go finds it."""
-        if name in self._kinds:
-            return self._keys.family(name, self._kinds[name])
-        for suffix, part in SUFFIXES.items():
-            base = name.removesuffix(suffix)
-            kind = self._kinds.get(base)
-            if base != name and kind in PARTS_OF and part in PARTS_OF[kind]:
-                return self._keys.family(base, kind)
-        return self._keys.family(name, Kind.UNTYPED)
+        """Return the family that a sample called `name` belongs to."""
+        family = family_of(name, self._kinds)
+        return self._keys.family(family, self._kinds.get(family, Kind.UNTYPED))
 
     def _refuse(self, line: bytes, why: str) -> None:
         self.unreadable += 1

@@ -90,8 +90,10 @@ class Families:
 
     def keeps(self, family: str) -> bool:
         """Tell whether a family is kept."""
-        if self.everything or not is_bulk(family):
-            return True
+        return self.everything or not is_bulk(family) or self.asks_for(family)
+
+    def asks_for(self, family: str) -> bool:
+        """Tell whether the settings name a family, or one of its samples."""
         return any(glob.match(family + part) for glob in self._globs for part in _PARTS)
 
     @cached_property

@@ -8,6 +8,7 @@ so a server that changes a TYPE is read anew.
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from producers.core.folding import Bounds, Part, Slot
@@ -112,6 +113,20 @@ class Family:
         if series is None:
             series = self._series[identity] = make_series(self.name, kind, labels)
         return series
+
+
+def family_of(name: str, kinds: Mapping[str, Kind]) -> str:
+    """Return the family that a sample called `name` belongs to, as Go finds it.
+
+    kinds: the types that were declared.
+    """
+    if name in kinds:
+        return name
+    for suffix, part in SUFFIXES.items():
+        base = name.removesuffix(suffix)
+        if base != name and part in PARTS_OF.get(kinds.get(base, Kind.UNTYPED), ()):
+            return base
+    return name
 
 
 class Keys:

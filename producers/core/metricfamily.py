@@ -108,12 +108,21 @@ class Told:
 def families(body: bytes) -> Iterator[Any]:
     """Yield the families of a delimited body: `name`, `type` (an int), `metric` (bytes each).
 
+    Raises as `framed` does.
+    """
+    return (family for _, _, family in framed(body))
+
+
+def framed(body: bytes) -> Iterator[tuple[int, int, Any]]:
+    """Yield the families with the places where each begins, at its length, and ends.
+
     Raises:
         Cut: the body ends within a family.
         BadLine: what should be a family is none.
     """
     at = 0
     while at < len(body):
+        start = at
         length, at = _length(body, at)
         if at + length > len(body):
             raise Cut
@@ -123,8 +132,8 @@ def families(body: bytes) -> Iterator[Any]:
             raise BadLine(f"no metric family at byte {at}") from error
         if not family.name:
             raise BadLine(f"a metric family without a name at byte {at}")
-        yield family
         at += length
+        yield start, at, family
 
 
 def _length(body: bytes, at: int) -> tuple[int, int]:

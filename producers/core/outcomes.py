@@ -7,12 +7,14 @@ odd about it.
 """
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from producers.core.exposition import Exposition
 from schemas.records import Outcome
 
 REASON_CHARS_MAX: Final = 300
+NAMED_MAX: Final = 10  # families that are named, if there is room for so many
 
 _BY_STATUS: Final = {
     401: Outcome.UNAUTHORIZED,
@@ -55,7 +57,7 @@ def of_body(exposition: Exposition, *, body_bytes: int, whole: bool) -> Verdict:
         (body_bytes == 0, Outcome.TRUNCATED, "an empty answer"),
         (exposition.malformed, Outcome.MALFORMED, f"no exposition: {odd or 'another page'}"),
         (not whole, Outcome.TOO_BIG, f"kept the first {body_bytes} bytes (body_bytes_max)"),
-        (exposition.more, Outcome.TOO_BIG, f"kept {exposition.samples} series (series_max)"),
+        (exposition.more, Outcome.TOO_BIG, _left_out(exposition)),
         (exposition.cut, Outcome.TRUNCATED, f"no line end after {body_bytes} bytes"),
         (exposition.samples == 0, Outcome.MALFORMED, "no sample in it"),
     )
@@ -63,6 +65,15 @@ def of_body(exposition: Exposition, *, body_bytes: int, whole: bool) -> Verdict:
         (verdict(outcome, reason) for found, outcome, reason in findings if found),
         verdict(Outcome.OK, odd),
     )
+
+
+def _left_out(exposition: Exposition) -> str:
+    """Say what there was no room for, the biggest families first."""
+    lost = sorted(exposition.left_out, key=itemgetter(1), reverse=True)
+    total = sum(samples for _, samples in lost)
+    named = ", ".join(f"{name} {samples}" for name, samples in lost[:NAMED_MAX])
+    kept = f"kept {exposition.samples} series (series_max)"
+    return f"{kept}, left out {total} of {len(lost)} families: {named}"
 
 
 def _odd(exposition: Exposition) -> str:

@@ -89,6 +89,7 @@ def test_every_rule_finds_its_inputs_on_a_real_cluster(
         "observer:requests:rate_5m",
         "observer:requests:share_1m",
         "observer:scrapes:interval_seconds",
+        "observer:scrapes:series_left_out",
         "observer:spool:bytes",
     }
     needs_failures = {
