@@ -21,7 +21,7 @@ from producers.core.chunks import Chunk, encode_chunks
 from producers.core.columns import NO_ROWS, Columns
 from producers.core.ended import Known, compared
 from producers.core.exposition import Exposition
-from producers.core.families import Profiles
+from producers.core.families import Families, Profiles
 from producers.core.formats import BodyReader
 from producers.core.kept import Kept
 from producers.core.keys import Keys
@@ -144,9 +144,10 @@ class Scraper:
         if answer.status != 200:
             said = of_status(answer.status, answer.phrase, answer.body)
             return Ending(said, start_ms, end_ms, answer.status), NO_ROWS
+        families = self._profiles.of(target)  # an address and all who answer there have the same
         if addresses:
             target = addresses.reader(target, answer.body, answer.process_start_s)
-        return self._read(answer, target, start_ms, end_ms)
+        return self._read(answer, target, start_ms, end_ms, families=families)
 
     def _probe(self, probe: Probe, start_ms: int, timeout_ms: float) -> tuple[Ending, Columns]:
         timeout_s, speed = self._clock.wall_s(timeout_ms), self._clock.speed
@@ -164,9 +165,9 @@ class Scraper:
         return ending, columns
 
     def _read(
-        self, answer: Answer, target: Target, start_ms: int, end_ms: int
+        self, answer: Answer, target: Target, start_ms: int, end_ms: int, *, families: Families
     ) -> tuple[Ending, Columns]:
-        exposition = self._parse(answer, target)
+        exposition = self._parse(answer, target, families)
         for hit, limit in ((not answer.whole, "body_bytes_max"), (exposition.more, "series_max")):
             if hit:
                 self._telemetry.count(Metric.LIMIT_HITS, limit=limit)
@@ -176,7 +177,6 @@ class Scraper:
             self._known[target], cut = compared(self._known.get(target), exposition.columns)
             said = verdict(Outcome.TRUNCATED, cut) if cut else said
         columns = exposition.columns if said.keeps_rows else NO_ROWS
-        families = self._profiles.of(target)
         ending = Ending(
             said,
             start_ms,
@@ -199,11 +199,11 @@ class Scraper:
             self._bounded.discard(target)
             self._telemetry.forget(Metric.SERIES_LEFT_OUT, **asdict(target))
 
-    def _parse(self, answer: Answer, target: Target) -> Exposition:
+    def _parse(self, answer: Answer, target: Target, families: Families) -> Exposition:
         with self._parsing:
             reader = self._readers.get(target)
             if reader is None:
-                reader = self._readers[target] = BodyReader(self._profiles.of(target))
+                reader = self._readers[target] = BodyReader(families)
             if self._keys.trim():
                 self._telemetry.count(Metric.LIMIT_HITS, limit="parsed_keys_max")
             return reader.read(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -36,6 +37,7 @@ WAIT_S = 20.0
 INTERVAL_S = 0.3
 DAY_S = 86_400
 ADDRESS = "lb:6443"
+BULK = "kubernetes_feature_enabled"  # the profile `core` leaves it out
 GROWTH = 3  # of the counter of each process from one of its answers to the next
 
 
@@ -51,6 +53,7 @@ class Process:
         self.answers += 1
         self.count += GROWTH
         lines = f"process_start_time_seconds {self.start_s}\nrequests_total {self.count}\n"
+        lines += f"{BULK} 1\n"
         headers = (f"Process-Start-Time-Unix: {int(self.start_s)}",) if header else ()
         return response("200 OK", b"a 1\n" + lines.encode(), *headers)
 
@@ -82,8 +85,11 @@ def embedded(tmp_path: Path) -> Iterator[Embedded]:
 
 
 @contextmanager
-def scraping(embedded: Embedded, server: Server) -> Iterator[None]:
+def scraping(
+    embedded: Embedded, server: Server, families: Literal["core", "all"] = "all"
+) -> Iterator[None]:
     target = TargetSettings(
+        families=families,
         job="apiserver",
         instance=ADDRESS,
         url=f"http://127.0.0.1:{server.port}/metrics",
@@ -102,10 +108,12 @@ def scraping(embedded: Embedded, server: Server) -> Iterator[None]:
     embedded.sender.flush(WAIT_S)
 
 
-def scraped(embedded: Embedded, server: Server, requests: int) -> list[Scrape]:
+def scraped(
+    embedded: Embedded, server: Server, requests: int, families: Literal["core", "all"] = "all"
+) -> list[Scrape]:
     """Scrape until the server was asked so often; return all records of the address so far."""
     asked, end_s = len(server.requests) + requests, time.monotonic() + WAIT_S
-    with scraping(embedded, server):
+    with scraping(embedded, server, families):
         while len(server.requests) < asked:
             assert time.monotonic() < end_s, f"asked {len(server.requests)} times"
             time.sleep(0.02)
@@ -235,6 +243,22 @@ def test_further_processes_are_left_out_and_counted(embedded: Embedded) -> None:
     dropped = [one for one in found[ADDRESS] if "too many" in one.envelope.reason]
     assert len(dropped) == embedded.telemetry.value(Metric.LIMIT_HITS, limit="processes_max") > 0
     assert all(one.rows.num_rows == 0 for one in dropped)
+
+
+@pytest.mark.parametrize("families", ["core", "all"])
+def test_what_is_kept_of_an_address_is_kept_of_who_answers_there(
+    embedded: Embedded, families: Literal["core", "all"]
+) -> None:
+    server = Server(Balancer(*processes(2)))
+    try:
+        scrapes = scraped(embedded, server, 6, families)
+    finally:
+        server.close()
+    members = [one for one in scrapes if one.envelope.instance != ADDRESS and one.rows.num_rows]
+    assert len(members) > 2
+    metrics = [set(one.rows.column("metric").to_pylist()) for one in members]
+    assert [families == "all"] * len(members) == [BULK in one for one in metrics]
+    assert len({one.envelope.family_filter for one in members}) == 1
 
 
 def test_who_is_not_seen_for_long_is_removed_and_so_are_all_with_their_address(
