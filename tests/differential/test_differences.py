@@ -117,12 +117,19 @@ def test_a_series_that_was_seen_once_has_counted() -> None:
 
 
 def test_a_restart_is_seen_where_the_new_process_has_counted_further() -> None:
-    started = [1e9, 1e9, 1e9 + 20, 1e9 + 20]
-    mine, theirs = values(
-        world_of({X: [10, 12, 20, 25], START: started}), "increase(x_total[45s])", 45
-    )
+    began, again = BASE_MS / 1000 - 86_400, BASE_MS / 1000 + 20
+    world = world_of({X: [10, 12, 20, 25], START: [began, began, again, again]})
+    mine, theirs = values(world, "increase(x_total[45s])", 45)
     assert mine == near(2 + 20 + 5)
     assert theirs == near(13 / 30 * 45)
+
+
+def test_another_server_behind_the_address_is_no_restart() -> None:
+    one, other = BASE_MS / 1000 - 86_400, BASE_MS / 1000 - 7_200  # both ran all the time
+    world = world_of({X: [10, 12, 9, 14], START: [one, one, other, other]})
+    mine, theirs = values(world, "increase(x_total[45s])", 45)
+    assert mine == near(2 + 5)
+    assert theirs == near((9 + 5) / 30 * 45)
 
 
 def test_a_histogram_falls_as_one_row() -> None:
