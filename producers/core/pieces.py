@@ -93,7 +93,8 @@ def _block(
     while at < stop and body.startswith(b"#", at):
         at = (body.find(b"\n", at, stop) + 1) or stop
     samples, kind = body.count(b"\n", at, stop), kinds.get(family, Kind.UNTYPED)
-    if start < at and (at == stop or _named(body, family, kind, slice(at - 1, stop), samples)):
+    named = at == stop or (family and _named(body, family, kind, slice(at - 1, stop), samples))
+    if start < at and named:
         yield Piece(family, start, stop, samples)
     elif start < stop:
         yield from _lines(body, start, stop, kinds)

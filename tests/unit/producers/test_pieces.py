@@ -58,6 +58,7 @@ def test_families_of_real_servers_are_counted_alike_in_both_formats(name: str) -
         (b"", {}),
         (b"# HELP a b\n# TYPE a counter\n", {}),
         (PLAIN, {"a": 2, "a_sum": 1, "b": 1}),
+        (b"# HELPS\n x 1\n", {"x": 1}),  # a comment of no family
         (b"# TYPE a counter\n" + PLAIN, {"a": 2, "a_sum": 1, "b": 1}),
         (b"# TYPE a summary\n" + PLAIN, {"a": 3, "b": 1}),
         (b"# TYPE a wrong\n" + PLAIN, {"a": 2, "a_sum": 1, "b": 1}),
