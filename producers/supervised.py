@@ -38,7 +38,8 @@ class Supervised:
             PlanewatchError: as the work raised it.
             AssertionError: anything else, which only a mistake of ours can cause.
         """
-        if self._thread.is_alive() or self._stop.is_set():
+        begun = self._thread.ident is not None  # who asks may be faster than who starts it
+        if not begun or self._thread.is_alive() or self._stop.is_set():
             return
         if isinstance(self._error, PlanewatchError):
             raise self._error

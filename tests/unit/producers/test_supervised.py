@@ -25,6 +25,10 @@ def test_work_that_goes_on_is_nobodys_concern() -> None:
     worker.check()
 
 
+def test_work_that_has_not_begun_has_not_ended() -> None:
+    Supervised("w", lambda: None, threading.Event()).check()
+
+
 def test_what_ended_the_work_is_raised_as_it_was() -> None:
     worker = Supervised("w", lambda: fail_with(BrokerError("no such topic")), threading.Event())
     worker.start()
