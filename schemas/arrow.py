@@ -118,7 +118,8 @@ def _decode(
             return Frame(decode(metadata[METADATA_KEY], kind), rows)
         envelope = decode(metadata[METADATA_KEY], kind)
         return Frame(envelope, _filled(envelope, batches[0], layouts))
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, SystemError) as error:
+        # SystemError: pyarrow fails so on some buffers of a broken stream.
         raise DecodeError(f"not an Arrow stream: {error}") from error
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -141,6 +141,7 @@ def test_a_null_value_is_refused_as_ever() -> None:
         decode_scrape(bytes(out.getvalue()), layouts)
 
 
+@example(b"\0\0\0\0\x80", 2_371)
 @given(st.binary(max_size=200), st.integers(0, 4_000))
 def test_flipped_bytes_never_raise_anything_else(noise: bytes, at: int) -> None:
     good = record([Row(), HISTOGRAM])
