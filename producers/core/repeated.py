@@ -14,7 +14,17 @@ import numpy as np
 from producers.core.columns import Floats, Index, Mask
 from producers.core.labels import BadLine
 from producers.core.metricfamily import label_bytes, told
-from producers.core.scan import DIFFERENT, HISTOGRAM, NOWHERE, Left, Metrics, Work, scan, text_of
+from producers.core.scan import (
+    DIFFERENT,
+    HISTOGRAM,
+    NOWHERE,
+    WORD_BYTES,
+    Left,
+    Metrics,
+    Work,
+    scan,
+    text_of,
+)
 from schemas.records import Kind
 
 Shape = tuple[Kind, tuple[float, ...]]
@@ -97,7 +107,7 @@ class Repeated:
 
 def compile_now() -> None:
     """Compile `scan`: it takes seconds where its code is not kept, and no scrape has them."""
-    Repeated(b"", (), (), (), np.zeros(0))
+    Repeated(bytes(2 * WORD_BYTES), (), (), (), np.zeros(0))  # long enough to be of a body's type
 
 
 def _metrics(metrics: Sequence[bytes], shapes: Sequence[Shape], starts: Sequence[int]) -> Metrics:

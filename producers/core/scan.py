@@ -22,7 +22,7 @@ NOWHERE: Final = -1
 """A place, or a number of bytes, that could not be found."""
 
 _NUMBER_BYTES_MAX: Final = 8  # of a varint: a larger one is no count that a float tells exactly
-_WORD_BYTES: Final = 8
+WORD_BYTES: Final = 8
 _DOUBLE_BYTES: Final = 9  # with its tag
 _TAG_MAX: Final = 0x7F  # of one byte
 _ENCODED_AS: Final = 0b111  # bits of a tag
@@ -82,7 +82,7 @@ class Work(NamedTuple):
 
 def text_of(body: bytes) -> Text:
     """Return a body as it is read here."""
-    count = max(0, len(body) - _WORD_BYTES + 1)
+    count = max(0, len(body) - WORD_BYTES + 1)
     words, doubles = (np.ndarray((count,), kind, body, strides=(1,)) for kind in ("<u8", "<f8"))
     return Text(np.frombuffer(body, np.uint8), words, doubles)
 
@@ -111,10 +111,10 @@ def _number(text: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
 @_compiled
 def _same(text: Text, at: int, before: Text, then: int, count: int) -> bool:
     end = at + count
-    while at + _WORD_BYTES <= end:
+    while at + WORD_BYTES <= end:
         if text.words[at] != before.words[then]:
             return False
-        at, then = at + _WORD_BYTES, then + _WORD_BYTES
+        at, then = at + WORD_BYTES, then + WORD_BYTES
     while at < end:
         if text.bytes[at] != before.bytes[then]:
             return False

@@ -67,3 +67,32 @@ def test_it_is_compiled_anew_where_nothing_can_be_kept(monkeypatch: pytest.Monke
 
 def _next(number: int) -> int:
     return number + 1
+
+
+def test_what_is_compiled_at_the_start_is_what_bodies_need() -> None:
+    """numba compiles anew for arrays of another kind, and an empty one is of another kind."""
+    code = """
+from producers.core.keys import Keys
+from producers.core.protobuf import ProtobufReader
+from producers.core.repeated import compile_now
+from producers.core.scan import scan
+from tests.delimited import delimited
+from tests.unit.producers.test_protobuf import HISTOGRAMS
+
+compile_now()
+at_start = list(scan.signatures)
+reader = ProtobufReader()
+for body in (HISTOGRAMS, HISTOGRAMS.replace(b" 2\\n", b" 3\\n")):
+    reader.read(delimited(body), Keys(10_000), samples_max=1_000)
+assert 1 == len(at_start), at_start
+assert at_start == list(scan.signatures)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
