@@ -173,6 +173,20 @@ def told(kind: Kind, metric: bytes) -> Told:
     return Told((labels, ()), (value.value,), native=False)
 
 
+def sample_count(kind: Kind, metric: bytes) -> int:
+    """Return how many samples the text of a metric has, without reading its numbers."""
+    if kind in _FIELDS:
+        return 1
+    try:
+        found = _Metric.FromString(metric)
+    except DecodeError:
+        return 0
+    if kind is Kind.SUMMARY:
+        return len(found.summary.quantile) + 2
+    buckets = found.histogram.bucket
+    return len(buckets) + (2 if buckets and buckets[-1].upper_bound == math.inf else 3)
+
+
 def _histogram(labels: tuple[tuple[bytes, bytes], ...], value: Any) -> Told:
     """client_golang leaves out the bucket +Inf, which the text format always has."""
     count = value.sample_count or value.sample_count_float

@@ -16,7 +16,7 @@ from typing import Final
 
 from producers.core.keys import PARTS_OF, SUFFIXES, family_of
 from producers.core.labels import KEY, BadLine, parse_key
-from producers.core.metricfamily import KINDS, Cut, framed, told
+from producers.core.metricfamily import KINDS, Cut, framed, sample_count
 from schemas.records import Kind
 
 NO_FAMILY: Final = ""
@@ -147,8 +147,4 @@ def _samples(kind: int, metrics: Iterable[bytes]) -> int:
     """Return how many samples the text of a family has; 0 of one that has no text."""
     if kind not in KINDS:
         return 0
-    found = 0
-    for metric in metrics:
-        with suppress(BadLine):
-            found += len(told(KINDS[kind], metric).numbers)
-    return found
+    return sum(sample_count(KINDS[kind], metric) for metric in metrics)
