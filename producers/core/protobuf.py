@@ -1,8 +1,8 @@
 """Read the bodies of one target in the protobuf format. In: body after body. Out: what each says.
 
-The rule this file owns: the columns are those of the text of the same state. A body
-with the families, labels and bounds of the one before gives numbers (`repeated.py`), any other is
-read from the beginning.
+The rule this file owns: the columns are those of the text of the same state. A body with the
+families, labels and bounds of the one before gives numbers (`repeated.py`), any other is read from
+the beginning.
 """
 
 from dataclasses import dataclass
@@ -22,20 +22,17 @@ from producers.core.retold import Places, places
 EXACT_MAX: Final = 2.0**53
 """A count beyond it may not be what a float says: such a body is read from the beginning."""
 
-Signature = list[tuple[bytes, int, int]]
-"""Name, type and number of metrics of each family."""
-
 
 @dataclass(slots=True)
 class _Body:
     """A body that was read from the beginning; a list has an element for each metric."""
 
-    signature: Signature
     metrics: list[bytes]
     shapes: list[Shape]
     starts: list[int]  # of its numbers in `values`
     slots: list[Slot]
     values: list[float]
+    families: int = 0
     natives: int = 0
     unreadable: int = 0
     example: str = ""
@@ -78,7 +75,7 @@ class ProtobufReader:
             example=read.example,
             negative=folded.negative,
             cut=read.cut,
-            plausible=bool(read.signature) or not read.unreadable,
+            plausible=bool(read.families) or not read.unreadable,
             more=read.more,
             natives=read.natives,
             inexact=folded.inexact,
@@ -89,11 +86,11 @@ class ProtobufReader:
 
 
 def _read(body: bytes, keys: Keys, samples_max: int) -> _Body:
-    found = _Body([], [], [], [], [], [])
+    found = _Body([], [], [], [], [])
     types: dict[bytes, int] = {}
     try:
         for family in families(body):
-            found.signature.append((family.name, family.type, len(family.metric)))
+            found.families += 1
             if types.setdefault(family.name, family.type) != family.type:
                 found.refuse(f"{family.name!r} is of type {family.type}, and was of another")
             elif family.type not in KINDS:
