@@ -81,9 +81,9 @@ def instance_of(address: str, process: Process) -> str:
 def told_before_parsing(body: bytes, header_s: str | None) -> int:
     """Return when the process started, as a header or a body in text says at a glance; 0 if not."""
     told: str | bytes = header_s or ""
-    if not told:
-        _, _, told = body.partition(TEXT_START) if TEXT_START in body else (b"", b"", b"")
-        told = told[:64].partition(b"\n")[0]
+    if not told and (at := body.find(TEXT_START)) >= 0:
+        begin = at + len(TEXT_START)
+        told = body[begin : begin + 64].partition(b"\n")[0]
     try:
         start_ms = float(told or 0) * 1000
     except ValueError:
