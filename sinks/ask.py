@@ -18,7 +18,7 @@ from sinks.core.columns import typed
 from sinks.core.failures import QueryError
 from sinks.core.queries import Value
 from sinks.engine import address
-from sinks.reader import Reader
+from sinks.reader import Reader, escaped
 from sinks.readers import limits_of
 from sinks.store import Store, read_arrow
 
@@ -109,4 +109,4 @@ def _text(value: Value) -> str:
     if isinstance(value, list):
         quoted = (one.replace("\\", "\\\\").replace("'", "\\'") for one in value)
         return "[" + ",".join(f"'{one}'" for one in quoted) + "]"
-    return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+    return escaped(str(value))

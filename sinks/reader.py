@@ -125,7 +125,7 @@ class Reader:
 
     def _canonical(self, sql: str) -> str:
         try:
-            return self._plain("SELECT formatQuery({q:String})", {"q": _escaped(sql)})
+            return self._plain("SELECT formatQuery({q:String})", {"q": escaped(sql)})
         except QueryError as error:
             raise QueryError(_OUR_SCOPE.sub("", str(error)), code=error.code) from error
 
@@ -217,7 +217,7 @@ def _quoted(text: str, mark: str = "'") -> str:
     return mark + text.replace("\\", "\\\\").replace(mark, "\\" + mark) + mark
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return `text` as the value of a String parameter: ClickHouse reads those as TSV fields."""
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
