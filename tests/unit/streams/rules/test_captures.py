@@ -28,6 +28,73 @@ Labels = tuple[tuple[str, str], ...]
 Track = list[tuple[int, float]]
 """(time, total so far) at each scrape."""
 
+MADE_OF_FACTS = {
+    "planewatch:lease:age_seconds",
+    "planewatch:log:line_rate_5m",
+    "controller:leader:transitions_1h",
+    "etcd:log:elections_10m",
+    "etcd:log:warn_rate_1m",
+}
+MADE_BY_PRODUCERS = {
+    "apiserver:certificate:expiry_seconds",
+    "apiserver:probe:duration_seconds",
+    "apiserver:probe:failing_check",
+    "apiserver:probe:success",
+    "observer:requests:rate_5m",
+    "observer:requests:share_1m",
+    "observer:scrapes:interval_seconds",
+    "observer:scrapes:series_left_out",
+    "observer:spool:bytes",
+}
+NEEDS_FAILURES = {
+    "apiserver:aggregated:error_count_1m",
+    "apiserver:apf:no_accommodation_rate_1m",
+    "apiserver:apf:reject_rate_1m",
+    "apiserver:apf:reject_ratio_1m",
+    "apiserver:apf:reject_ratio_5m",
+    "apiserver:audit:error_ratio_5m",
+    "apiserver:authn:failure_ratio_5m",
+    "apiserver:cache:consistent_read_fallback_ratio_5m",
+    "apiserver:cache:reinit_count_10m",
+    "apiserver:request:abort_rate_5m",
+    "apiserver:request:post_timeout_rate_5m",
+    "apiserver:request:termination_ratio_10m",
+    "apiserver:request:throttled_rate_1m",
+    "apiserver:request:throttled_rate_5m",
+    "apiserver:request:throttled_ratio_1m",
+    "apiserver:storage:etcd_error_ratio_5m",
+    "apiserver:watch:list_latency_p99_5m",  # no watch began in this minute, and none ended
+    "apiserver:watch:reconnect_rate_1m",
+    "apiserver:watch:terminated_rate_5m",
+    "controller:api:retry_rate_1m",
+    "controller:queue:drain_eta_5m",
+    "controlplane:saturation:eta_5m",
+    "etcd:alarm:active",
+    "etcd:disk:snapshot_p99_15m",
+    "etcd:peer:send_fail_rate_2m",
+    "scheduler:attempt:error_ratio_5m",
+    "scheduler:preemption:victims_mean_5m",
+    "scheduler:unschedulable:by_plugin",
+}
+OF_OTHER_VERSIONS_OR_SETTINGS = {
+    "apiserver:client_cert:expiry_p01_5m",  # clients came with tokens
+    "apiserver:egress:dial_failure_rate_5m",  # no tunnel
+    "apiserver:health:check",  # served at /metrics/slis
+    "apiserver:health:flap_count_10m",
+    "apiserver:storage:consistency_failures_15m",  # a check that is off by default
+    "apiserver:webhook:error_rate_1m",  # no webhooks
+    "apiserver:webhook:error_rate_5m",
+    "apiserver:webhook:fail_open_rate_5m",
+    "apiserver:webhook:latency_p99_5m",
+    "apiserver:webhook:request_rate_5m",
+    "etcd:health:check",  # only after somebody asked for its health
+    "etcd:rpc:latency_p99_5m",  # --metrics=extensive
+    "etcd:rpc:range_latency_p99_5m",  # etcd 3.6
+    "scheduler:api:pending_calls",  # a feature that was off
+}
+NEEDS_AN_HOUR = {"apiserver:storage:object_growth_1h"}
+NEVER_RAN = {"coredns", "dns", "node"}  # by the component in the name of the indicator
+
 
 @pytest.fixture(scope="module")
 def rules() -> RuleSet:
@@ -74,85 +141,19 @@ def test_every_rule_finds_its_inputs_on_a_real_cluster(
     shared_fixtures: Path, rules: RuleSet
 ) -> None:
     evaluator, t_ms = fed(rules, captured(["load"]))
-    made_of_facts = {
-        "planewatch:lease:age_seconds",
-        "planewatch:log:line_rate_5m",
-        "controller:leader:transitions_1h",
-        "etcd:log:elections_10m",
-        "etcd:log:warn_rate_1m",
-    }
-    made_by_producers = {
-        "apiserver:certificate:expiry_seconds",
-        "apiserver:probe:duration_seconds",
-        "apiserver:probe:failing_check",
-        "apiserver:probe:success",
-        "observer:requests:rate_5m",
-        "observer:requests:share_1m",
-        "observer:scrapes:interval_seconds",
-        "observer:scrapes:series_left_out",
-        "observer:spool:bytes",
-    }
-    needs_failures = {
-        "apiserver:aggregated:error_count_1m",
-        "apiserver:apf:no_accommodation_rate_1m",
-        "apiserver:apf:reject_rate_1m",
-        "apiserver:apf:reject_ratio_1m",
-        "apiserver:apf:reject_ratio_5m",
-        "apiserver:audit:error_ratio_5m",
-        "apiserver:authn:failure_ratio_5m",
-        "apiserver:cache:consistent_read_fallback_ratio_5m",
-        "apiserver:cache:reinit_count_10m",
-        "apiserver:request:abort_rate_5m",
-        "apiserver:request:post_timeout_rate_5m",
-        "apiserver:request:termination_ratio_10m",
-        "apiserver:request:throttled_rate_1m",
-        "apiserver:request:throttled_rate_5m",
-        "apiserver:request:throttled_ratio_1m",
-        "apiserver:storage:etcd_error_ratio_5m",
-        "apiserver:watch:list_latency_p99_5m",  # no watch began in this minute, and none ended
-        "apiserver:watch:reconnect_rate_1m",
-        "apiserver:watch:terminated_rate_5m",
-        "controller:api:retry_rate_1m",
-        "controller:queue:drain_eta_5m",
-        "controlplane:saturation:eta_5m",
-        "etcd:alarm:active",
-        "etcd:disk:snapshot_p99_15m",
-        "etcd:peer:send_fail_rate_2m",
-        "scheduler:attempt:error_ratio_5m",
-        "scheduler:preemption:victims_mean_5m",
-        "scheduler:unschedulable:by_plugin",
-    }
-    of_other_versions_or_settings = {
-        "apiserver:client_cert:expiry_p01_5m",  # clients came with tokens
-        "apiserver:egress:dial_failure_rate_5m",  # no tunnel
-        "apiserver:health:check",  # served at /metrics/slis
-        "apiserver:health:flap_count_10m",
-        "apiserver:storage:consistency_failures_15m",  # a check that is off by default
-        "apiserver:webhook:error_rate_1m",  # no webhooks
-        "apiserver:webhook:error_rate_5m",
-        "apiserver:webhook:fail_open_rate_5m",
-        "apiserver:webhook:latency_p99_5m",
-        "apiserver:webhook:request_rate_5m",
-        "etcd:health:check",  # only after somebody asked for its health
-        "etcd:rpc:latency_p99_5m",  # --metrics=extensive
-        "etcd:rpc:range_latency_p99_5m",  # etcd 3.6
-        "scheduler:api:pending_calls",  # a feature that was off
-    }
-    needs_an_hour = {"apiserver:storage:object_growth_1h"}
-    never_ran = {"coredns", "dns", "node"}  # by the component in the name of the indicator
     recorded = set()
     for group in rules.groups:
         found = evaluator.evaluate_records(group, t_ms)
         assert found.failures == ()
         recorded |= {row["metric"] for row in found.rows.to_pylist()}
     every = {rule.record for records in rules.program.records.values() for rule, _ in records}
-    every = {name for name in every if name.partition(":")[0] not in never_ran}
+    every = {name for name in every if name.partition(":")[0] not in NEVER_RAN}
     assert every - recorded == (
-        made_of_facts
-        | made_by_producers
-        | needs_failures
-        | of_other_versions_or_settings
-        | needs_an_hour
+        MADE_OF_FACTS
+        | MADE_BY_PRODUCERS
+        | NEEDS_FAILURES
+        | OF_OTHER_VERSIONS_OR_SETTINGS
+        | NEEDS_AN_HOUR
     )
 
 
